@@ -1,0 +1,1 @@
+//! One server of the herd as a state machine without I/O.

@@ -1,0 +1,1 @@
+//! What is nearby: queries, answers, and one pure adapter per provider.

@@ -1,0 +1,1 @@
+//! Names, times, reports and the codec of the line protocol; no state.

@@ -1,0 +1,1 @@
+//! What a node knows and how nodes come to agree; values are opaque.

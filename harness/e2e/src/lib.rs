@@ -1,0 +1,1 @@
+//! Built daemons on loopback, driven from outside.

@@ -1,0 +1,1 @@
+//! The embedded map data: places of the world, roads of Malta.

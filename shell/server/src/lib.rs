@@ -1,0 +1,1 @@
+//! Driver, dialer, config, telemetry: one server as running tasks.
