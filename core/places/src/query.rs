@@ -1,0 +1,24 @@
+//! The question: where, how far, how many.
+
+use herd_geo::Point;
+
+/// The largest radius that may be asked for, metres: Google's limit, and therefore WHATSAT's.
+pub const RADIUS_M_MAX: f64 = 50_000.0;
+
+/// The most results that may be asked for: one page of Google's.
+pub const BOUND_MAX: u8 = 20;
+
+/// Asks for at most `bound` places within `radius_m` metres of `center`.
+///
+/// The fields are limited by whoever reads a query off the wire. A value beyond its limit is never
+/// unsafe here: it is clamped, and a radius that is not a number finds nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// The middle of the circle.
+    pub center: Point,
+    /// The radius of the circle in metres, 0 to [`RADIUS_M_MAX`]. Zero is legal: it asks for what lies
+    /// exactly at the point.
+    pub radius_m: f64,
+    /// How many results may be returned, 0 to [`BOUND_MAX`]. Zero is legal and has no results.
+    pub bound: u8,
+}
