@@ -161,7 +161,7 @@ mod tests {
         let Command::Iamat(report) = Command::parse(GOOD.as_bytes()) else { panic!("{GOOD}") };
         assert_eq!(report.client, "kiwi.example");
         assert_eq!(report.location, "+34.068930-118.445127");
-        assert_eq!(report.point, herd_geo::Point::new(34.068_93, -118.445_127).unwrap());
+        assert_eq!(report.point, Point::new(34.068_93, -118.445_127).unwrap());
         assert_eq!(report.time.nanos(), 1_520_023_934_918_963_997);
         let spaced =
             " \tIAMAT\r kiwi.example\u{b}+34.068930-118.445127\u{c}1520023934.918963997 \r";
