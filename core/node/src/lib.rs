@@ -1,1 +1,26 @@
 //! One server of the herd as a state machine without I/O.
+//!
+//! The vocabulary is `handle_*` in and `poll_*` out. Whoever drives a [`Node`] passes both clocks
+//! with every call ([`Now`](herd_proto::Now)), and after every `handle_*` drains
+//! [`poll_output`](Node::poll_output) before the next one. What is to be done at a time comes from
+//! [`poll_timeout`](Node::poll_timeout); what is to be sent to a neighbour is fetched with
+//! [`poll_transmit`](Node::poll_transmit) when its socket has room, so a slow neighbour queues
+//! nothing here.
+//!
+//! Absent on purpose: how a client's protocol looks (`shell/front`) and how an update spreads
+//! (`core/replica`). Between servers only bytes go in and out, so the driver does not know what
+//! stands in them.
+
+mod link;
+mod node;
+mod output;
+mod peers;
+mod stats;
+
+pub use link::Dialect;
+pub use node::{Located, Node, Settings};
+pub use output::{CloseReason, Event, Output};
+pub use peers::{DialRole, PeerId, PeerSettings, PeerState, PeerStatus, Readiness};
+pub use stats::{Counters, Histogram, PROPAGATION_BOUNDS_NS, PeerCounters};
+
+pub use herd_replica::LinkId;

@@ -1,0 +1,232 @@
+//! One connection between two servers: its hello, its heartbeat, and lines in both directions.
+//!
+//! What the lines mean for the node's knowledge is decided in `node.rs`; here they are only told
+//! apart.
+
+use crate::peers::PeerId;
+use herd_proto::{At, Command, Frame, Framer, Hello, Instant, write_unknown};
+use std::io::Write as _;
+use std::time::Duration;
+
+/// What a neighbour speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// This product's: a hello first, heartbeats, and a word when all has been sent.
+    Native,
+    /// AT lines and nothing else, as any other implementation of the protocol.
+    At,
+}
+
+/// Where a link is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The other side's hello must come before this moment.
+    Greeting { until: Instant },
+    /// Reports flow.
+    Up,
+    /// Only what is left to say is sent.
+    Closing,
+}
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// Unknown on an accepted connection that has not said hello.
+    pub(crate) peer: Option<PeerId>,
+    pub(crate) dialed: bool,
+    pub(crate) dialect: Dialect,
+    pub(crate) phase: Phase,
+    pub(crate) incarnation: u64,
+    pub(crate) opened: Instant,
+    pub(crate) heard: Instant,
+    pub(crate) pinged: Instant,
+    /// Said "that is all" / heard it.
+    pub(crate) told_all: bool,
+    pub(crate) heard_all: bool,
+    /// Lines to send before any report; at most [`CONTROL_BYTES_MAX`].
+    control: Vec<u8>,
+    /// A ping to answer; only the last, so that pinging without reading gains nothing.
+    pong_due: Option<u64>,
+    /// The driver found nothing to send and waits for an `Output::Transmit`.
+    pub(crate) waiting: bool,
+    framer: Option<Framer>,
+}
+
+/// A line between servers.
+#[derive(Debug, PartialEq)]
+pub(crate) enum LinkLine<'a> {
+    /// A heartbeat of the plainest kind.
+    Blank,
+    Hello(Hello<'a>),
+    At(At<'a>),
+    /// All that the sender knew when the link came up has been sent.
+    Synced,
+    /// To be answered with the same number.
+    Ping(u64),
+    Pong(u64),
+    /// The sender will not talk to this node, and why.
+    Refused(&'a str),
+    /// `? …`: the other side did not understand something. Never answered: two servers would bounce
+    /// it for ever.
+    NotUnderstood(&'a [u8]),
+    Other(&'a [u8]),
+}
+
+/// What waits for a neighbour beside reports: a hello, a ping, answers to lines that were none. Past
+/// this such answers are dropped; they are for people who try things out, not for programs.
+const CONTROL_BYTES_MAX: usize = 64 * 1024;
+
+const SYNCED: &[u8] = b"SYNCED";
+const PING: &str = "PING ";
+const PONG: &str = "PONG ";
+const REFUSED: &str = "REFUSED ";
+
+impl<'a> LinkLine<'a> {
+    pub(crate) fn parse(line: &'a [u8]) -> Self {
+        if line.starts_with(b"?") {
+            return Self::NotUnderstood(line);
+        }
+        match Command::parse(line) {
+            Command::At(at) => return Self::At(at),
+            Command::Blank => return Self::Blank,
+            Command::Iamat(_) | Command::Whatsat(_) | Command::Unknown => {}
+        }
+        if line == SYNCED {
+            return Self::Synced;
+        }
+        let text = std::str::from_utf8(line).unwrap_or_default();
+        let number = |prefix| text.strip_prefix(prefix)?.parse().ok();
+        if let Some(sent) = number(PING) {
+            Self::Ping(sent)
+        } else if let Some(sent) = number(PONG) {
+            Self::Pong(sent)
+        } else if let Some(reason) = text.strip_prefix(REFUSED) {
+            Self::Refused(reason)
+        } else if let Some(hello) = Hello::parse(line) {
+            Self::Hello(hello)
+        } else {
+            Self::Other(line)
+        }
+    }
+}
+
+impl Link {
+    pub(crate) fn new(
+        peer: Option<PeerId>,
+        dialect: Dialect,
+        phase: Phase,
+        line_bytes_max: usize,
+        now: Instant,
+    ) -> Self {
+        Self {
+            peer,
+            dialed: peer.is_some(),
+            dialect,
+            phase,
+            incarnation: 0,
+            opened: now,
+            heard: now,
+            pinged: now,
+            told_all: false,
+            heard_all: dialect == Dialect::At,
+            control: Vec::new(),
+            pong_due: None,
+            waiting: false,
+            framer: Some(Framer::new(line_bytes_max)),
+        }
+    }
+
+    /// Lends the framer out while its lines are handled, since handling them changes the node.
+    pub(crate) fn take_framer(&mut self) -> Option<Framer> {
+        self.framer.take()
+    }
+
+    pub(crate) fn put_framer(&mut self, framer: Framer) {
+        self.framer = Some(framer);
+    }
+
+    pub(crate) fn say_ping(&mut self, now: Instant) {
+        self.pinged = now;
+        self.say(PING, now.nanos());
+    }
+
+    pub(crate) fn say_pong(&mut self, sent: u64) {
+        self.pong_due = Some(sent);
+    }
+
+    pub(crate) fn say_hello(&mut self, hello: &Hello<'_>) {
+        hello.write(&mut self.control);
+    }
+
+    pub(crate) fn say_refused(&mut self, reason: &impl std::fmt::Display) {
+        self.say(REFUSED, reason);
+    }
+
+    /// Answers a line that is none, as the line protocol asks.
+    pub(crate) fn say_not_understood(&mut self, line: &[u8]) {
+        if self.control.len() + line.len() < CONTROL_BYTES_MAX {
+            write_unknown(line, &mut self.control);
+        }
+    }
+
+    fn say(&mut self, word: &str, rest: impl std::fmt::Display) {
+        // Writing to a Vec cannot fail.
+        let _infallible = writeln!(self.control, "{word}{rest}");
+    }
+
+    /// Moves the lines that go before any report to `out`.
+    pub(crate) fn drain_control(&mut self, out: &mut Vec<u8>) {
+        if let Some(sent) = self.pong_due.take() {
+            self.say(PONG, sent);
+        }
+        out.append(&mut self.control);
+    }
+
+    pub(crate) fn write_synced(out: &mut Vec<u8>) {
+        out.extend_from_slice(SYNCED);
+        out.push(b'\n');
+    }
+
+    /// When something must be done here even if nothing happens.
+    pub(crate) fn deadline(&self, ping_every: Duration, dead_after: Duration) -> Option<Instant> {
+        match (self.phase, self.dialect) {
+            (Phase::Greeting { until }, _) => Some(until),
+            // What is not answered cannot be asked; the kernel's time-outs must do.
+            (Phase::Up, Dialect::At) | (Phase::Closing, _) => None,
+            (Phase::Up, Dialect::Native) => {
+                Some((self.pinged + ping_every).min(self.heard + dead_after))
+            }
+        }
+    }
+}
+
+/// How a [`Frame`] of a link reads.
+pub(crate) fn read<'a>(frame: &Frame<'a>) -> LinkLine<'a> {
+    match frame {
+        Frame::Line(line) => LinkLine::parse(line),
+        Frame::TooLong(start) => LinkLine::Other(start),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_between_servers_are_told_apart() {
+        let check = |line: &'static str, expected: LinkLine<'_>| {
+            assert_eq!(LinkLine::parse(line.as_bytes()), expected, "{line:?}");
+        };
+        check("", LinkLine::Blank);
+        check("\r", LinkLine::Blank);
+        check("SYNCED", LinkLine::Synced);
+        check("PING 17", LinkLine::Ping(17));
+        check("PONG 17", LinkLine::Pong(17));
+        check("PING x", LinkLine::Other(b"PING x"));
+        check("REFUSED go away", LinkLine::Refused("go away"));
+        check("? AT", LinkLine::NotUnderstood(b"? AT"));
+        check("AT Hill", LinkLine::Other(b"AT Hill"));
+        check("IAMAT kiwi +1+2 3", LinkLine::Other(b"IAMAT kiwi +1+2 3"));
+        assert!(matches!(LinkLine::parse(b"AT Hill +0.1 kiwi +1+2 3"), LinkLine::At(_)));
+        assert!(matches!(LinkLine::parse(b"GEOHERD/1 news Hill 1 -"), LinkLine::Hello(_)));
+    }
+}

@@ -1,0 +1,118 @@
+//! What a node asks its driver to do, and what it tells the operator.
+
+use crate::peers::PeerId;
+use herd_replica::LinkId;
+use std::time::Duration;
+
+/// One effect.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Open a connection to this neighbour, then say
+    /// [`handle_connected`](crate::Node::handle_connected) or
+    /// [`handle_connect_failed`](crate::Node::handle_connect_failed).
+    Connect(PeerId),
+    /// There is something to send on this link: [`poll_transmit`](crate::Node::poll_transmit).
+    Transmit(LinkId),
+    /// Send what `poll_transmit` still gives, as far as the socket takes it, close, and say
+    /// [`handle_link_closed`](crate::Node::handle_link_closed).
+    Close(LinkId),
+    /// For the log.
+    Event(Event),
+}
+
+/// Something an operator may want to know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A neighbour can be talked to.
+    LinkUp {
+        /// Its name.
+        peer: String,
+        /// Whether this side opened the connection.
+        dialed: bool,
+        /// Whether the other side speaks nothing but AT lines.
+        plain: bool,
+    },
+    /// All that a neighbour knew when the link came up has arrived.
+    CaughtUp {
+        /// Its name.
+        peer: String,
+        /// How long that took.
+        after: Duration,
+    },
+    /// A link, or the attempt at one, has ended.
+    LinkDown {
+        /// The neighbour, if it had said its name.
+        peer: Option<String>,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A neighbour answered `? …` to something sent to it.
+    NotUnderstood {
+        /// Its name.
+        peer: String,
+        /// Its words.
+        line: String,
+    },
+    /// A report claimed a time so far ahead that it is ordered as if it were nearer. Told at most
+    /// once a second; counted always.
+    Clamped {
+        /// How far ahead of this server's clock it was.
+        ahead: Duration,
+    },
+}
+
+/// Why a link ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CloseReason {
+    /// The socket was closed or failed; the driver's words.
+    #[error("{0}")]
+    Socket(String),
+    /// Nothing was heard for too long.
+    #[error("nothing heard for {0:?}")]
+    Dead(Duration),
+    /// The other side did not say hello in time.
+    #[error("no hello within {0:?}")]
+    NoHello(Duration),
+    /// A newer connection to the same neighbour took its place.
+    #[error("replaced by a newer connection")]
+    Replaced,
+    /// This side will not talk to it.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// The other side will not talk to this one; its words.
+    #[error("refused by the other side: {0}")]
+    RefusedByPeer(String),
+    /// Something that is no line between servers.
+    #[error("not a line between servers: {0:?}")]
+    Nonsense(String),
+}
+
+/// Why this node does not accept another as its neighbour. The words go to the other side.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Two herds never mix.
+    #[error("this is herd {ours:?}, not {theirs:?}")]
+    OtherHerd {
+        /// The name of this node's herd.
+        ours: String,
+        /// The name it said.
+        theirs: String,
+    },
+    /// The configuration of this node does not link it to that name.
+    #[error("{0:?} is no neighbour of this server")]
+    NotANeighbor(String),
+    /// Somebody claims this node's own name.
+    #[error("{0:?} is this server's own name; two servers of one name run, or one dialed itself")]
+    OwnName(String),
+    /// Another server answered at a neighbour's address.
+    #[error("expected {expected:?} here, but {found:?} answered")]
+    WrongServer {
+        /// Whom the configuration names for that address.
+        expected: String,
+        /// Who said hello.
+        found: String,
+    },
+    /// A connection between the two exists already, and stays.
+    #[error("already linked")]
+    AlreadyLinked,
+}

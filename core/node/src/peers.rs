@@ -1,0 +1,174 @@
+//! The neighbours of a node: who dials, when, and how each of them is.
+
+use crate::link::Dialect;
+use crate::stats::PeerCounters;
+use herd_proto::Instant;
+use herd_replica::LinkId;
+use std::time::Duration;
+
+/// A neighbour, as its place in [`Settings::peers`](crate::Settings::peers).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(pub usize);
+
+/// One neighbour as the configuration has it.
+#[derive(Clone, Debug)]
+pub struct PeerSettings {
+    /// Its name.
+    pub name: String,
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// How eagerly this node dials it.
+    pub role: DialRole,
+}
+
+/// Of two neighbours one dials for as long as it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialRole {
+    /// This node dials, again and again.
+    Always,
+    /// The other one dials. This node knocks once when it starts and once when a link is lost: a
+    /// server that comes back is found at once, not when the other's back-off has run out.
+    Knock,
+}
+
+/// What a neighbour's link is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerState {
+    /// There is none.
+    Down,
+    /// A connection is being opened, or the hello is awaited.
+    Connecting,
+    /// Up, but what the neighbour knew has not all arrived.
+    CatchingUp,
+    /// Up, and all it knew is known here.
+    Up,
+}
+
+/// A neighbour as seen from here.
+#[derive(Clone, Debug)]
+pub struct PeerStatus {
+    /// Its name.
+    pub name: String,
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// Its link.
+    pub state: PeerState,
+    /// Since when.
+    pub since: Instant,
+    /// The last measured round trip.
+    pub round_trip: Option<Duration>,
+    /// Why the last link ended.
+    pub last_error: Option<String>,
+    /// What went over its links.
+    pub counters: PeerCounters,
+}
+
+/// Whether a node should be sent clients.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    /// Whether it should.
+    pub ready: bool,
+    /// The neighbours that are waited for, or were at first, and what their links are doing.
+    pub missing: Vec<(String, PeerState)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) settings: PeerSettings,
+    /// The link that is up.
+    pub(crate) link: Option<LinkId>,
+    /// A connection attempt of ours that has not become a link.
+    pub(crate) dialing: Dialing,
+    backoff: Duration,
+    up_at: Option<Instant>,
+    pub(crate) since: Instant,
+    pub(crate) round_trip: Option<Duration>,
+    pub(crate) last_error: Option<String>,
+    pub(crate) counters: PeerCounters,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialing {
+    /// Not now, and no date set.
+    Idle,
+    /// At this moment.
+    At(Instant),
+    /// The driver is connecting.
+    Connecting,
+    /// Connected as this link, which waits for its hello.
+    Greeting(LinkId),
+}
+
+/// Between which waits a node dials.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backoff {
+    pub(crate) min: Duration,
+    pub(crate) max: Duration,
+}
+
+/// A link must live so long before its end counts as the first failure again; one that is dropped at
+/// once, over and over, is dialed ever more rarely.
+const STABLE_AFTER: Duration = Duration::from_secs(1);
+
+impl Peer {
+    pub(crate) fn new(settings: PeerSettings, backoff: Backoff, now: Instant) -> Self {
+        Self {
+            settings,
+            link: None,
+            dialing: Dialing::At(now),
+            backoff: backoff.min,
+            up_at: None,
+            since: now,
+            round_trip: None,
+            last_error: None,
+            counters: PeerCounters::default(),
+        }
+    }
+
+    /// A link is up; an attempt that is still under way ends by itself.
+    pub(crate) fn link_up(&mut self, link: LinkId, now: Instant) {
+        self.link = Some(link);
+        self.up_at = Some(now);
+        self.since = now;
+        self.last_error = None;
+        self.counters.links_up += 1;
+        if matches!(self.dialing, Dialing::At(_)) {
+            self.dialing = Dialing::Idle;
+        }
+    }
+
+    /// The link that was up is gone. `chance` is a random number.
+    pub(crate) fn link_down(&mut self, why: String, backoff: Backoff, chance: u64, now: Instant) {
+        self.link = None;
+        self.since = now;
+        self.round_trip = None;
+        self.last_error = Some(why);
+        if self.up_at.take().is_some_and(|up| now.since(up) >= STABLE_AFTER) {
+            self.backoff = backoff.min;
+        }
+        if self.dialing == Dialing::Idle {
+            self.schedule(backoff, chance, now);
+        }
+    }
+
+    /// An attempt of ours came to nothing.
+    pub(crate) fn dial_failed(&mut self, why: String, backoff: Backoff, chance: u64, now: Instant) {
+        self.dialing = Dialing::Idle;
+        if self.link.is_some() {
+            return;
+        }
+        self.last_error = Some(why);
+        if self.settings.role == DialRole::Always {
+            self.schedule(backoff, chance, now);
+        }
+    }
+
+    /// Half the back-off and a random part of the other half, which then doubles: many that lost one
+    /// neighbour do not come back to it at one moment.
+    fn schedule(&mut self, backoff: Backoff, chance: u64, now: Instant) {
+        let half = self.backoff / 2;
+        let jitter = half.mul_f64((chance >> 11) as f64 / (1_u64 << 53) as f64);
+        self.dialing = Dialing::At(now + half + jitter);
+        self.backoff = (self.backoff * 2).min(backoff.max);
+    }
+}
