@@ -8,7 +8,12 @@
 //! Source: <https://developers.google.com/maps/documentation/places/web-service/search-nearby> and
 //! its legacy counterpart.
 
+mod legacy;
+mod new;
+mod scrub;
+
 use crate::{Document, Query, Status};
+use scrub::Scrub;
 use std::fmt;
 
 /// Which provider is asked, where, and with what right.
@@ -118,17 +123,113 @@ pub enum FetchError {
 /// The request that asks the provider `query`; `None` if the answer is known to be empty (a radius or
 /// a bound of zero), so that nobody need be asked.
 pub fn request(query: &Query, settings: &Settings) -> Option<HttpRequest> {
-    let _ = (query, settings);
-    None
+    if query.is_empty_for_providers() {
+        return None;
+    }
+    Some(match settings.api {
+        Api::Legacy => legacy::request(query, settings),
+        Api::New => new::request(query, settings),
+    })
 }
 
 /// The document for what came back. Any bytes give a document: what is no answer becomes empty
-/// results with an honest status.
+/// results with an honest status and an `error_message` for people.
 pub fn answer(
     query: &Query,
     settings: &Settings,
     outcome: Result<HttpResponse, FetchError>,
 ) -> Document {
-    let _ = (query, settings, outcome);
-    Document::failure(Status::UnknownError, "not yet")
+    if query.is_empty_for_providers() {
+        return Document::empty();
+    }
+    let response = match outcome {
+        Ok(response) => response,
+        Err(error) => return Document::failure(Status::UnknownError, &error.to_string()),
+    };
+    let scrub = Scrub::new(settings.key.reveal());
+    let text = std::str::from_utf8(&response.body);
+    if response.status != 200 {
+        return refusal(response.status, text.unwrap_or_default(), &scrub);
+    }
+    let printed = match (text, settings.api) {
+        (Err(_), _) => Err(NoAnswer),
+        (Ok(text), Api::Legacy) => legacy::answer(query, text, &scrub),
+        (Ok(text), Api::New) => new::answer(query, text, &scrub),
+    };
+    printed.unwrap_or_else(|NoAnswer| {
+        Document::failure(Status::UnknownError, "the place provider's answer is not understood")
+    })
 }
+
+impl Query {
+    /// Whether a remote provider need not be asked: it would have to answer nothing. At a radius of
+    /// zero only the embedded places can say what lies exactly there.
+    pub(crate) fn is_empty_for_providers(&self) -> bool {
+        // Written so that NaN is empty: it compares false with everything.
+        let asks = self.bound > 0 && self.radius_m > 0.0;
+        !asks
+    }
+
+    /// The bound as it goes to a provider.
+    fn bound_clamped(&self) -> usize {
+        usize::from(self.bound.clamp(1, crate::BOUND_MAX))
+    }
+
+    /// The radius as it goes to a provider: metres with at most three decimals, so that kilometres
+    /// times thousand do not show their rounding.
+    fn radius_m_clamped(&self) -> f64 {
+        (self.radius_m.clamp(0.001, crate::RADIUS_M_MAX) * 1000.0).round() / 1000.0
+    }
+}
+
+/// A body with HTTP status 200 that is no answer: not UTF-8, not JSON, cut off, of another shape, or
+/// nested too deeply.
+#[derive(Debug)]
+struct NoAnswer;
+
+impl From<serde_json::Error> for NoAnswer {
+    fn from(_: serde_json::Error) -> Self {
+        Self
+    }
+}
+
+impl From<crate::print::TooDeep> for NoAnswer {
+    fn from(_: crate::print::TooDeep) -> Self {
+        Self
+    }
+}
+
+/// The document for an HTTP status other than 200. Both interfaces send the new one's error object
+/// when it is not their own code that refuses.
+fn refusal(http_status: u16, body: &str, scrub: &Scrub<'_>) -> Document {
+    let error = serde_json::from_str::<new::ErrorReply>(body).map(|reply| reply.error).ok();
+    let rpc_status = error.as_ref().and_then(|error| error.status.as_deref());
+    // A wrong key comes as HTTP 400 INVALID_ARGUMENT and is told from a wrong question by its detail.
+    let status = match (http_status, rpc_status) {
+        (400, _) if body.contains("API_KEY_INVALID") => Status::RequestDenied,
+        (429, _) | (_, Some("RESOURCE_EXHAUSTED")) => Status::OverQueryLimit,
+        (401 | 403, _) | (_, Some("PERMISSION_DENIED" | "UNAUTHENTICATED")) => {
+            Status::RequestDenied
+        }
+        (400, _) => Status::InvalidRequest,
+        _ => Status::UnknownError,
+    };
+    let mut message = if (300..400).contains(&http_status) {
+        FetchError::Redirected { status: http_status }.to_string()
+    } else {
+        format!("the place provider answers HTTP {http_status}")
+    };
+    let told = error.and_then(|error| error.message);
+    let told = told.or_else(|| legacy::error_message(body)).unwrap_or_default();
+    if !told.is_empty() {
+        message.push_str(": ");
+        message.extend(scrub.text(&told).chars().take(MESSAGE_CHARS_MAX));
+    }
+    Document::failure(status, &message)
+}
+
+/// How much of a refusing provider's own words reaches a client. Google's are shorter than 300.
+const MESSAGE_CHARS_MAX: usize = 500;
+
+#[cfg(test)]
+mod tests;
