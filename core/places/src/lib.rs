@@ -15,6 +15,10 @@ mod embedded;
 #[cfg(feature = "answers")]
 pub mod google;
 #[cfg(feature = "answers")]
+mod hours;
+#[cfg(feature = "answers")]
+mod plus_code;
+#[cfg(feature = "answers")]
 pub mod print;
 #[cfg(feature = "answers")]
 mod query;

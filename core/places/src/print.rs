@@ -194,8 +194,7 @@ struct Layout<'a, 'p> {
 impl Layout<'_, '_> {
     fn value(&mut self, depth: usize) -> Result<(), TooDeep> {
         match self.tokens.next() {
-            Some("{") if depth == DEPTH_MAX => Err(TooDeep),
-            Some("[") if depth == DEPTH_MAX => Err(TooDeep),
+            Some("{" | "[") if depth == DEPTH_MAX => Err(TooDeep),
             Some("{") => self.members(depth),
             Some("[") => self.items(depth),
             Some(scalar) => {

@@ -22,3 +22,24 @@ pub struct Query {
     /// How many results may be returned, 0 to [`BOUND_MAX`]. Zero is legal and has no results.
     pub bound: u8,
 }
+
+impl Query {
+    /// Whether a remote provider need not be asked: it would have to answer nothing. At a radius of
+    /// zero only the embedded places can say what lies exactly there.
+    pub(crate) fn is_empty_for_providers(&self) -> bool {
+        // Written so that NaN is empty: it compares false with everything.
+        let asks = self.bound > 0 && self.radius_m > 0.0;
+        !asks
+    }
+
+    /// The bound as it goes to a provider.
+    pub(crate) fn bound_clamped(&self) -> usize {
+        usize::from(self.bound.clamp(1, BOUND_MAX))
+    }
+
+    /// The radius as it goes to a provider: metres with at most three decimals, so that kilometres
+    /// times thousand do not show their rounding.
+    pub(crate) fn radius_m_clamped(&self) -> f64 {
+        (self.radius_m.clamp(0.001, RADIUS_M_MAX) * 1000.0).round() / 1000.0
+    }
+}

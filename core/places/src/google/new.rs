@@ -133,13 +133,11 @@ impl Translation<'_> {
         self.printer.begin_object();
         // The new interface follows proto3, whose JSON leaves out a number that is zero.
         for (key, degrees) in [("lat", corner.latitude), ("lng", corner.longitude)] {
-            match degrees {
-                Some(degrees) => self.member(key, Some(degrees))?,
-                None => {
-                    self.printer.key(key);
-                    self.printer.scalar("0");
-                }
+            if degrees.is_none() {
+                self.printer.key(key);
+                self.printer.scalar("0");
             }
+            self.member(key, degrees)?;
         }
         self.printer.end_object();
         Ok(())
