@@ -1,1 +1,3 @@
 //! Driver, dialer, config, telemetry: one server as running tasks.
+
+pub mod config;

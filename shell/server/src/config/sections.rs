@@ -1,0 +1,322 @@
+//! The tables of the file as structs: a table to read, with every default and bound and its reason.
+//!
+//! The doc comments of fields are printed on the reference page as they stand here, so they speak to
+//! whoever runs a herd.
+
+use super::problem::Source;
+use super::text::{AddressText, BaseUrl, DurationText, address, duration, variable_name};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The config of a herd. All its servers read the same file.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The herd as a whole.
+    pub herd: Herd,
+    /// The servers of the herd, one table each: `[servers.Hill]`. A name has 1 to 255 bytes without
+    /// white space or control characters.
+    #[serde(default)]
+    pub servers: BTreeMap<String, Server>,
+    /// Where the answer to "what is nearby" comes from.
+    #[serde(default)]
+    pub places: Places,
+    /// What is written to a log, and where.
+    #[serde(default)]
+    pub log: Log,
+    /// The bounds within which a server stays, whatever clients and neighbours do.
+    #[serde(default)]
+    pub limits: Limits,
+    #[serde(skip)]
+    pub(super) source: Source,
+}
+
+/// `[herd]`: the herd as a whole.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Herd {
+    /// The name of the herd, 1 to 64 characters without white space. Servers of different herds refuse
+    /// to be neighbours, so that a wrong address does not mix two herds.
+    #[schemars(example = &"news")]
+    pub name: String,
+}
+
+/// `[servers.NAME]`: one server of the herd.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// IP address and port for clients and for the other servers, which dial it as it stands here;
+    /// therefore the port cannot be 0.
+    #[serde(deserialize_with = "address")]
+    #[schemars(with = "AddressText", example = &"127.0.0.1:12000")]
+    pub listen: SocketAddr,
+    /// IP address and port for health and metrics; without it there are none. Port 0 takes any free
+    /// one.
+    #[serde(default, deserialize_with = "address")]
+    #[schemars(with = "Option<AddressText>")]
+    pub http: Option<SocketAddr>,
+    /// The servers this one is linked with. Links are symmetric: naming one end is enough.
+    #[serde(default)]
+    pub neighbors: Vec<String>,
+    /// What this server's neighbours speak with it.
+    #[serde(default)]
+    pub protocol: Protocol,
+}
+
+/// What a server speaks with its neighbours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// this product's own frames
+    #[default]
+    Native,
+    /// plain AT lines alone, for another implementation; its neighbours dial it
+    At,
+}
+
+/// `[places]`: where the answer to "what is nearby" comes from.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Places {
+    /// Who is asked for places.
+    pub provider: Provider,
+    /// How Google is asked; read only with `provider = "google"`.
+    pub google: Google,
+}
+
+/// Who is asked for places.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// the map data inside this program: no network, no key
+    #[default]
+    Embedded,
+    /// Google's Places service: needs a key
+    Google,
+    /// nobody: every answer has no results
+    None,
+}
+
+/// `[places.google]`: how Google is asked. It holds no secret, only where to find one.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Google {
+    /// Which of Google's two services is asked. Answers have the legacy form either way.
+    pub api: GoogleApi,
+    /// The beginning of the service's URLs, for a proxy or a test. Without it Google's own:
+    /// `https://maps.googleapis.com` (legacy) or `https://places.googleapis.com` (new).
+    pub base_url: Option<BaseUrl>,
+    /// The name of the environment variable that holds the key. The key itself never stands here.
+    #[serde(deserialize_with = "variable_name")]
+    pub api_key_env: String,
+    /// A file that holds the key and nothing else; it wins over `api_key_env`.
+    pub api_key_file: Option<PathBuf>,
+    /// How long one question may take, from dialling to the last byte. A person is waiting for it.
+    #[serde(with = "duration")]
+    #[schemars(with = "DurationText")]
+    pub timeout: Duration,
+    /// Questions on their way at once; more wait for their turn. Google's default quota is 100 a
+    /// second, and an answer takes some 150 ms.
+    #[schemars(range(min = 1, max = 1024))]
+    pub max_in_flight: usize,
+    /// The largest answer that is read. Twenty results have some 60 KB; what is longer is no answer.
+    #[schemars(range(min = 1024, max = 67_108_864))]
+    pub max_body_bytes: usize,
+}
+
+impl Google {
+    /// The beginning of the service's URLs, without a slash at its end.
+    pub fn base_url(&self) -> &str {
+        match (&self.base_url, self.api) {
+            (Some(url), _) => url.as_str(),
+            (None, GoogleApi::Legacy) => "https://maps.googleapis.com",
+            (None, GoogleApi::New) => "https://places.googleapis.com",
+        }
+    }
+}
+
+impl Default for Google {
+    fn default() -> Self {
+        Self {
+            api: GoogleApi::Legacy,
+            base_url: None,
+            api_key_env: "GOOGLE_PLACES_KEY".to_owned(),
+            api_key_file: None,
+            timeout: Duration::from_secs(5),
+            max_in_flight: 16,
+            max_body_bytes: 4 << 20,
+        }
+    }
+}
+
+/// Which of Google's two services is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum GoogleApi {
+    /// Nearby Search of the Places API
+    #[default]
+    Legacy,
+    /// searchNearby of the Places API (New)
+    New,
+}
+
+/// `[log]`: what is written to a log, and where.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// The directory for `NAME.log` of each server, relative to the working directory. Without it the
+    /// log goes to standard error. `--log-dir` wins over it.
+    pub dir: Option<PathBuf>,
+    /// One line for each message received and sent, of clients and servers alike. It holds names and
+    /// positions, so it goes to the file alone and never to standard error.
+    pub traffic: bool,
+    /// What else is logged: a level, or levels by part, as in `RUST_LOG`. `--log-filter` wins over it.
+    pub filter: String,
+    /// How a log line looks. `--log-format` wins over it.
+    pub format: LogFormat,
+    /// A log file that has grown to this many bytes is set aside, and a new one begun.
+    #[schemars(range(min = 4096))]
+    pub max_file_bytes: u64,
+    /// How many files set aside are kept; the oldest goes. With `max_file_bytes` this bounds the disk
+    /// that a server's log can take.
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_files: usize,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            traffic: true,
+            filter: "info".to_owned(),
+            format: LogFormat::Text,
+            max_file_bytes: 16 << 20,
+            max_files: 8,
+        }
+    }
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// for people
+    #[default]
+    Text,
+    /// one JSON object a line, for programs
+    Json,
+}
+
+/// `[limits]`: the bounds within which a server stays.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Connections of clients at once; a further one is closed as it comes. An idle one costs under
+    /// 8 KB, so these cost 160 MB; the process also needs that many open files.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub max_connections: usize,
+    /// The longest line that is read, without its end. The rest of a longer one is thrown away as it
+    /// comes. The longest sensible command has some 350 bytes.
+    #[schemars(range(min = 80, max = 65_536))]
+    pub max_line_bytes: usize,
+    /// How far ahead of the server's clock a report may be ordered. One further ahead is kept but
+    /// ordered as if it were this far, or one phone with a wrong clock would hide its later reports.
+    #[serde(with = "duration")]
+    #[schemars(with = "DurationText")]
+    pub max_future_skew: Duration,
+    /// Whose AT lines are believed. Without it `anyone` where `listen` is a loopback address, as the
+    /// first design had it, and `peers` elsewhere, since whoever may send AT can place anyone anywhere.
+    pub accept_at_from: Option<AcceptAtFrom>,
+    /// How long a server that is told to stop goes on answering what it has received.
+    #[serde(with = "duration")]
+    #[schemars(with = "DurationText")]
+    pub drain_timeout: Duration,
+    /// Replies that wait for one client to read them. A client with more is not read from until it
+    /// takes some. An answer with twenty places has some 60 KB.
+    #[schemars(range(min = 4096))]
+    pub max_reply_bytes: usize,
+    /// A client for which replies wait and that takes none for so long is dropped.
+    #[serde(with = "duration")]
+    #[schemars(with = "DurationText")]
+    pub write_timeout: Duration,
+    /// Questions of one connection that wait for places at once; its next commands wait in the socket.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub max_waiting_answers: usize,
+    /// The wait before a lost neighbour is dialled again; each failure doubles it.
+    #[serde(with = "duration")]
+    #[schemars(with = "DurationText")]
+    pub dial_backoff_min: Duration,
+    /// The longest wait between two such attempts, which go on for as long as the server runs.
+    #[serde(with = "duration")]
+    #[schemars(with = "DurationText")]
+    pub dial_backoff_max: Duration,
+    /// A heartbeat goes over a link on which nothing was sent for so long.
+    #[serde(with = "duration")]
+    #[schemars(with = "DurationText")]
+    pub link_idle: Duration,
+    /// A neighbour from which nothing came for so long is dropped and dialled again: three heartbeats
+    /// in a local network; use `"5s"` between distant ones.
+    #[serde(with = "duration")]
+    #[schemars(with = "DurationText")]
+    pub link_dead: Duration,
+    /// How long a new link waits for the other's first line before it is given up.
+    #[serde(with = "duration")]
+    #[schemars(with = "DurationText")]
+    pub hello_timeout: Duration,
+    /// How long after its start a server waits for neighbours that cannot be reached before it calls
+    /// itself ready without them.
+    #[serde(with = "duration")]
+    #[schemars(with = "DurationText")]
+    pub ready_grace: Duration,
+    /// Connections that the system completes before the server takes them. 128 made clients wait whole
+    /// seconds when 500 came at once.
+    #[schemars(range(min = 1, max = 65_535))]
+    pub listen_backlog: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 20_000,
+            max_line_bytes: 8192,
+            max_future_skew: Duration::from_mins(1),
+            accept_at_from: None,
+            drain_timeout: Duration::from_secs(5),
+            max_reply_bytes: 256 << 10,
+            write_timeout: Duration::from_mins(1),
+            max_waiting_answers: 128,
+            dial_backoff_min: Duration::from_millis(50),
+            dial_backoff_max: Duration::from_secs(5),
+            link_idle: Duration::from_millis(500),
+            link_dead: Duration::from_millis(1500),
+            hello_timeout: Duration::from_millis(1500),
+            ready_grace: Duration::from_secs(3),
+            listen_backlog: 1024,
+        }
+    }
+}
+
+/// Whose AT lines are believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AcceptAtFrom {
+    /// any connection
+    Anyone,
+    /// links with neighbours
+    Peers,
+}
+
+impl Config {
+    /// Whose AT lines the server `name` believes: what the file says, else `anyone` on a loopback
+    /// address and `peers` on any other.
+    pub fn accept_at_from(&self, name: &str) -> AcceptAtFrom {
+        self.limits.accept_at_from.unwrap_or_else(|| {
+            let loopback = self.servers.get(name).is_some_and(|s| s.listen.ip().is_loopback());
+            if loopback { AcceptAtFrom::Anyone } else { AcceptAtFrom::Peers }
+        })
+    }
+}
