@@ -120,6 +120,24 @@ pub struct Frames<'a> {
     line_bytes_max: usize,
 }
 
+impl<'a> Frames<'a> {
+    /// What [`rest`](Self::rest) gave, taken up again.
+    pub fn of_whole_lines(
+        whole: &'a [u8],
+        too_long: Option<&'a [u8]>,
+        line_bytes_max: usize,
+    ) -> Self {
+        Self { first: None, whole, last: too_long, line_bytes_max }
+    }
+
+    /// What is left, for later: whole lines with their line feeds, and the start of an over-long one
+    /// behind them. Only after the first frame was taken.
+    pub fn rest(self) -> (&'a [u8], Option<&'a [u8]>) {
+        debug_assert!(self.first.is_none(), "the first frame lies elsewhere");
+        (self.whole, self.last)
+    }
+}
+
 impl<'a> Iterator for Frames<'a> {
     type Item = Frame<'a>;
 

@@ -54,13 +54,34 @@ impl<'a> Report<'a> {
 
     /// Appends the AT line of this report, line feed included.
     pub fn write_at(&self, client: &str, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"AT");
-        for field in [self.server, self.difference, client, self.location, self.time] {
-            out.push(b' ');
-            out.extend_from_slice(field.as_bytes());
-        }
-        out.push(b'\n');
+        out.extend_from_slice(b"AT ");
+        out.extend_from_slice(self.server.as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(self.difference.as_bytes());
+        write_tail([client, self.location, self.time], out);
     }
+
+    /// Appends the AT line that answers an IAMAT, line feed included: its own data, whatever is known.
+    pub fn write_received(
+        server: &str,
+        difference: Difference,
+        iamat: &Iamat<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        out.extend_from_slice(b"AT ");
+        out.extend_from_slice(server.as_bytes());
+        out.push(b' ');
+        difference.write(out);
+        write_tail([iamat.client, iamat.location, iamat.time_text], out);
+    }
+}
+
+fn write_tail(fields: [&str; 3], out: &mut Vec<u8>) {
+    for field in fields {
+        out.push(b' ');
+        out.extend_from_slice(field.as_bytes());
+    }
+    out.push(b'\n');
 }
 
 /// The time by which a report is ordered: what the client claims, but at most `skew_max` ahead of the

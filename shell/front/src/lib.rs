@@ -1,1 +1,17 @@
 //! One module per client protocol.
+//!
+//! A protocol is a pure half, bytes to requests and replies to bytes, and a short serving half that
+//! owns a socket. All of them enter the server through [`Host`]; none knows another. Listening,
+//! dialing and configuration are left to `shell/server`.
+
+mod host;
+pub mod http;
+pub mod line;
+mod places;
+mod stats;
+mod traffic;
+
+pub use host::{Clock, Host, HostParts, LinkSignal, Order, Phase};
+pub use places::{Answer, Places, Remote};
+pub use stats::{Kind, Stats, Tally};
+pub use traffic::{Direction, TrafficLog, TrafficSink};

@@ -1,3 +1,15 @@
-//! Driver, dialer, config, telemetry: one server as running tasks.
+//! One server as running tasks: what listens, what dials, what logs, how it starts and stops.
+//!
+//! [`serve`] is the composition root: configuration in, a running server out. What the server knows is
+//! in `core/node`, what its protocols say in `shell/front`; here is only what connects them to the
+//! operating system.
 
+mod accept;
 pub mod config;
+mod dial;
+mod fetch;
+mod link;
+mod serve;
+mod telemetry;
+
+pub use serve::{Options, ServeError, serve};

@@ -1,0 +1,234 @@
+//! The one door to the server's state: a short lock around the node, both clocks, and the delivery of
+//! what the node asks for.
+//!
+//! A connection enters once for a whole batch of input. No I/O and no waiting happens inside; effects
+//! are delivered after the lock is free again.
+
+use crate::places::Places;
+use crate::stats::Stats;
+use crate::traffic::TrafficLog;
+use herd_node::{Event, LinkId, Node, Output, PeerId};
+use herd_proto::{Instant, Now, UnixTime};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+use tokio::sync::{Notify, mpsc, watch};
+
+/// What the shell's tasks share.
+#[derive(Debug)]
+pub struct Host {
+    node: Mutex<Node>,
+    clock: Clock,
+    links: Mutex<BTreeMap<LinkId, Arc<LinkSignal>>>,
+    orders: mpsc::UnboundedSender<Order>,
+    /// When the timer task will wake, nanoseconds; `u64::MAX` for never.
+    armed: AtomicU64,
+    timer: Notify,
+    /// This server's name, for replies.
+    pub name: String,
+    /// The herd's name.
+    pub herd: String,
+    /// Where answers about places come from.
+    pub places: Places,
+    /// What the protocols count.
+    pub stats: Stats,
+    /// Where messages are logged, if they are.
+    pub traffic: Option<TrafficLog>,
+    phase: watch::Sender<Phase>,
+}
+
+/// What a [`Host`] is made of.
+#[derive(Debug)]
+pub struct HostParts {
+    /// The state.
+    pub node: Node,
+    /// Both clocks.
+    pub clock: Clock,
+    /// The herd's name.
+    pub herd: String,
+    /// Where answers about places come from.
+    pub places: Places,
+    /// Where messages are logged, if they are.
+    pub traffic: Option<TrafficLog>,
+}
+
+/// What the node asks of the tasks that own no connection yet.
+///
+/// Their channel has no bound of its own: the node has at most one dial under way for each neighbour.
+#[derive(Debug)]
+pub enum Order {
+    /// Dial this neighbour.
+    Connect(PeerId),
+    /// Log this.
+    Event(Event),
+}
+
+impl Host {
+    /// A host and the orders that its node gives.
+    pub fn new(parts: HostParts) -> (Arc<Self>, mpsc::UnboundedReceiver<Order>) {
+        let (orders, receiver) = mpsc::unbounded_channel();
+        let host = Self {
+            name: parts.node.name().to_owned(),
+            node: Mutex::new(parts.node),
+            clock: parts.clock,
+            links: Mutex::default(),
+            orders,
+            armed: AtomicU64::new(u64::MAX),
+            timer: Notify::new(),
+            herd: parts.herd,
+            places: parts.places,
+            stats: Stats::default(),
+            traffic: parts.traffic,
+            phase: watch::Sender::new(Phase::Serving),
+        };
+        (Arc::new(host), receiver)
+    }
+
+    /// Both clocks now.
+    pub fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// Enters the node. `visit` must not block: everyone else waits for it.
+    pub fn enter<R>(&self, visit: impl FnOnce(&mut Node, Now) -> R) -> R {
+        let now = self.now();
+        let mut outputs = Vec::new();
+        let (result, timeout) = {
+            let mut node = self.node.lock();
+            let result = visit(&mut node, now);
+            while let Some(output) = node.poll_output() {
+                outputs.push(output);
+            }
+            (result, node.poll_timeout())
+        };
+        if timeout.is_some_and(|at| at.nanos() < self.armed.load(Ordering::Relaxed)) {
+            self.timer.notify_one();
+        }
+        for output in outputs {
+            self.deliver(output);
+        }
+        result
+    }
+
+    fn deliver(&self, output: Output) {
+        let order = match output {
+            Output::Transmit(link) => return self.signal(link, false),
+            Output::Close(link) => return self.signal(link, true),
+            Output::Connect(peer) => Order::Connect(peer),
+            Output::Event(event) => Order::Event(event),
+        };
+        // Nobody listens any more only when the server is stopping.
+        let _stopping = self.orders.send(order);
+    }
+
+    fn signal(&self, link: LinkId, close: bool) {
+        if let Some(signal) = self.links.lock().get(&link) {
+            if close {
+                signal.closing.store(true, Ordering::Release);
+            }
+            signal.wake.notify_one();
+        }
+    }
+
+    /// Where the task of `link` hears what to do. Ask for it before the link's first input.
+    pub fn link_signal(&self, link: LinkId) -> Arc<LinkSignal> {
+        self.links.lock().entry(link).or_default().clone()
+    }
+
+    /// The task of `link` has ended.
+    pub fn forget_link(&self, link: LinkId) {
+        self.links.lock().remove(&link);
+    }
+
+    /// Calls the node when its timers are due; ends with the process.
+    pub async fn run_timers(&self) {
+        loop {
+            let due = self.node.lock().poll_timeout();
+            self.armed.store(due.map_or(u64::MAX, Instant::nanos), Ordering::Relaxed);
+            // A timer set between the two lines above is seen here.
+            if self.node.lock().poll_timeout() != due {
+                continue;
+            }
+            let wait = due.map(|at| at.since(self.now().instant));
+            match wait {
+                Some(Duration::ZERO) => self.enter(Node::handle_timeout),
+                Some(wait) => {
+                    // Either way the loop looks again.
+                    let _elapsed = tokio::time::timeout(wait, self.timer.notified()).await;
+                }
+                None => self.timer.notified().await,
+            }
+        }
+    }
+
+    /// The server begins the next phase of its life; it never goes back.
+    pub fn advance(&self, phase: Phase) {
+        self.phase.send_if_modified(|now| std::mem::replace(now, (*now).max(phase)) < phase);
+    }
+
+    /// Where the server is in its life.
+    pub fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Returns when `phase` has begun.
+    pub async fn reached(&self, phase: Phase) {
+        let mut watched = self.phase.subscribe();
+        // The sender lives as long as this borrow: waiting cannot fail.
+        let _reached = watched.wait_for(|&now| now >= phase).await;
+    }
+}
+
+/// Where a server is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It takes clients.
+    Serving,
+    /// It answers what was asked, and takes no more.
+    Draining,
+    /// Its clients are gone; neighbours are sent what they lack, and their links closed.
+    Leaving,
+}
+
+/// What the node tells the task of one link.
+#[derive(Debug, Default)]
+pub struct LinkSignal {
+    closing: AtomicBool,
+    wake: Notify,
+}
+
+impl LinkSignal {
+    /// Whether the link is to be closed.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Returns when there may be something to send, or the link is to be closed.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+}
+
+/// Both clocks of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    started: std::time::Instant,
+}
+
+impl Clock {
+    /// Counts its moments from now.
+    pub fn start() -> Self {
+        Self { started: std::time::Instant::now() }
+    }
+
+    /// Reads both.
+    pub fn now(&self) -> Now {
+        let instant = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        // A clock before 1970 reads as 1970: every report is then from the future, and clamped.
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let unix = i64::try_from(unix.as_nanos()).unwrap_or(i64::MAX);
+        Now { instant: Instant::from_nanos(instant), unix: UnixTime::from_nanos(unix) }
+    }
+}

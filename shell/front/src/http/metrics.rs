@@ -1,0 +1,244 @@
+//! `/metrics`: everything that is counted, read out when asked.
+
+use crate::host::Host;
+use herd_node::{Counters, PROPAGATION_BOUNDS_NS, PeerState, PeerStatus};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// All metrics as OpenMetrics text.
+pub(super) fn encode(host: &Arc<Host>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Readout { host: host.clone() }));
+    let mut out = String::new();
+    text::encode(&mut out, &registry)?;
+    Ok(out)
+}
+
+struct Readout {
+    host: Arc<Host>,
+}
+
+impl fmt::Debug for Readout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Readout")
+    }
+}
+
+impl Collector for Readout {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let (counters, clients, peers) = self.host.enter(|node, _now| {
+            (node.counters().clone(), node.clients(), node.peers().collect::<Vec<_>>())
+        });
+        let out = &mut Out { encoder: &mut encoder };
+        write_node(out, &counters, clients)?;
+        write_peers(out, &peers)?;
+        self.write_clients(out)?;
+        write_process(out)
+    }
+}
+
+struct Out<'e, 'a> {
+    encoder: &'e mut DescriptorEncoder<'a>,
+}
+
+impl Out<'_, '_> {
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.metric(name, help, None, &ConstCounter::new(value))
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.metric(name, help, None, &ConstGauge::new(value.cast_signed()))
+    }
+
+    fn metric(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        metric: &impl EncodeMetric,
+    ) -> fmt::Result {
+        let kind = metric.metric_type();
+        metric.encode(self.encoder.encode_descriptor(name, help, unit, kind)?)
+    }
+}
+
+fn write_node(out: &mut Out<'_, '_>, counters: &Counters, clients: usize) -> fmt::Result {
+    out.gauge("geoherd_clients", "Clients whose newest report is known here", clients as u64)?;
+    out.counter(
+        "geoherd_updates",
+        "Reports taken from clients here that were newer than what was known",
+        counters.updates,
+    )?;
+    out.counter(
+        "geoherd_reports_not_newer",
+        "Reports taken from clients here that were not newer than what was known",
+        counters.not_newer,
+    )?;
+    out.counter(
+        "geoherd_relayed",
+        "AT lines taken from clients and from foreign servers that dialed in",
+        counters.relayed,
+    )?;
+    out.counter(
+        "geoherd_clamped_times",
+        "Reports whose time was too far ahead of this server's clock",
+        counters.clamped,
+    )?;
+    let bounds = PROPAGATION_BOUNDS_NS.iter().map(|&ns| ns as f64 / 1e9).chain([f64::MAX]);
+    let buckets: Vec<_> = bounds.zip(counters.propagation.buckets().iter().copied()).collect();
+    let kind = MetricType::Histogram;
+    let help = "From the receipt of a report by its first server to its arrival here";
+    let name = "geoherd_propagation_seconds";
+    let mut histogram = out.encoder.encode_descriptor(name, help, None, kind)?;
+    histogram.encode_histogram::<NoLabelSet>(
+        counters.propagation.sum_seconds(),
+        counters.propagation.count(),
+        &buckets,
+        None,
+    )
+}
+
+fn write_peers(out: &mut Out<'_, '_>, peers: &[PeerStatus]) -> fmt::Result {
+    for (name, help, read) in PEER_COUNTERS {
+        let mut family = out.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for peer in peers {
+            let labels = [("peer", peer.name.as_str())];
+            ConstCounter::new(read(peer)).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    for (name, help, read) in PEER_GAUGES {
+        let mut family = out.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for peer in peers {
+            let labels = [("peer", peer.name.as_str())];
+            ConstGauge::new(read(peer)).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Name, help, and where the value stands.
+type PeerMetric<T> = (&'static str, &'static str, fn(&PeerStatus) -> T);
+
+const PEER_COUNTERS: [PeerMetric<u64>; 5] = [
+    ("geoherd_peer_records_sent", "Records sent to a neighbour", |p| p.counters.records_sent),
+    ("geoherd_peer_records_received", "Records received from a neighbour, newer or not", |p| {
+        p.counters.records_received
+    }),
+    ("geoherd_peer_bytes_sent", "Bytes sent to a neighbour", |p| p.counters.bytes_sent),
+    ("geoherd_peer_bytes_received", "Bytes received from a neighbour", |p| {
+        p.counters.bytes_received
+    }),
+    ("geoherd_link_established", "Times a link to a neighbour came up", |p| p.counters.links_up),
+];
+
+const PEER_GAUGES: [PeerMetric<f64>; 2] = [
+    ("geoherd_link_up", "Whether the link to a neighbour is up", |peer| {
+        f64::from(u8::from(matches!(peer.state, PeerState::Up | PeerState::CatchingUp)))
+    }),
+    ("geoherd_link_round_trip_seconds", "The last round trip measured on a link", |peer| {
+        peer.round_trip.map_or(f64::NAN, |trip| trip.as_secs_f64())
+    }),
+];
+
+impl Readout {
+    fn write_clients(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let stats = &self.host.stats;
+        let kind = MetricType::Counter;
+        let help = "Lines received from clients, by kind and outcome";
+        let mut family = out.encoder.encode_descriptor("geoherd_messages", help, None, kind)?;
+        for (kind, count) in stats.lines() {
+            let (kind, outcome) = kind.labels();
+            let labels = [("kind", kind), ("outcome", outcome)];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        let counters = [
+            ("geoherd_client_bytes_received", "Bytes received from clients", &stats.bytes_received),
+            ("geoherd_client_bytes_sent", "Bytes sent to clients", &stats.bytes_sent),
+            ("geoherd_connections_accepted", "Connections accepted", &stats.accepted),
+            ("geoherd_connections_turned_away", "Connections beyond the limit", &stats.turned_away),
+            (
+                "geoherd_connections_stalled",
+                "Clients dropped because they took no reply for too long",
+                &stats.stalled,
+            ),
+            (
+                "geoherd_provider_calls_answered",
+                "Questions that a provider on the network answered",
+                &stats.fetches_answered,
+            ),
+            (
+                "geoherd_provider_calls_failed",
+                "Questions that a provider on the network failed to answer",
+                &stats.fetches_failed,
+            ),
+            (
+                "geoherd_provider_microseconds",
+                "Time that questions to a provider took, added up",
+                &stats.fetch_micros,
+            ),
+            (
+                "geoherd_log_lines_lost",
+                "Lines of the log that could not be written in time, or at all",
+                &stats.log_lines_lost,
+            ),
+        ];
+        for (name, help, value) in counters {
+            out.counter(name, help, value.load(Relaxed))?;
+        }
+        out.gauge(
+            "geoherd_connections",
+            "Connections of clients open now",
+            stats.open.load(Relaxed),
+        )
+    }
+}
+
+/// What the operating system says of this process; nothing where it does not say it in /proc.
+fn write_process(out: &mut Out<'_, '_>) -> fmt::Result {
+    let Some(process) = Process::read() else { return Ok(()) };
+    let resident = "Resident memory of the process, bytes";
+    out.gauge("process_resident_memory_bytes", resident, process.resident_bytes)?;
+    out.gauge("process_open_fds", "Open file descriptors of the process", process.open_fds)?;
+    out.gauge("process_threads", "Threads of the process", process.threads)?;
+    let cpu = ConstCounter::new(process.cpu_seconds);
+    out.metric("process_cpu_seconds", "Processor time the process used, seconds", None, &cpu)
+}
+
+struct Process {
+    resident_bytes: u64,
+    threads: u64,
+    open_fds: u64,
+    cpu_seconds: f64,
+}
+
+impl Process {
+    /// Source: proc(5), `/proc/pid/status` and `/proc/pid/stat`.
+    fn read() -> Option<Self> {
+        /// What the kernel counts processor time in for user space, on every architecture.
+        const TICKS_PER_SECOND: f64 = 100.0;
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_ascii_whitespace().next()?.parse::<u64>().ok()
+        };
+        // The second field is the program's name and may hold anything, but a parenthesis ends it.
+        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+        let (_, after_name) = stat.rsplit_once(')')?;
+        let mut times = after_name.split_ascii_whitespace().skip(11);
+        let mut ticks = || times.next()?.parse::<u64>().ok();
+        let ticks = ticks()? + ticks()?;
+        Some(Self {
+            resident_bytes: field("VmRSS:")? * 1024,
+            threads: field("Threads:")?,
+            open_fds: std::fs::read_dir("/proc/self/fd").ok()?.count() as u64,
+            cpu_seconds: ticks as f64 / TICKS_PER_SECOND,
+        })
+    }
+}

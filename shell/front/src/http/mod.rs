@@ -1,0 +1,53 @@
+//! Health, readiness, status and metrics over HTTP, for operators and their programs.
+//!
+//! Read only: nothing here changes the server.
+
+mod metrics;
+mod status;
+
+use crate::host::Host;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use std::sync::Arc;
+
+/// The routes: `/healthz`, `/readyz`, `/status`, `/metrics`.
+pub fn routes(host: Arc<Host>, version: &'static str) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .route(
+            "/status",
+            get(async move |State(host): State<Arc<Host>>| Json(status::status(&host, version))),
+        )
+        .route("/metrics", get(metrics_text))
+        .with_state(host)
+}
+
+async fn index(State(host): State<Arc<Host>>) -> String {
+    format!(
+        "geoherd: server {} of herd {}\n\n\
+         /healthz  the process lives\n\
+         /readyz   it should be sent clients; says why not\n\
+         /status   its links and counts, JSON\n\
+         /metrics  for Prometheus\n",
+        host.name, host.herd
+    )
+}
+
+async fn readyz(State(host): State<Arc<Host>>) -> Response {
+    let readiness = status::readiness(&host);
+    let code = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(readiness)).into_response()
+}
+
+async fn metrics_text(State(host): State<Arc<Host>>) -> Response {
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match metrics::encode(&host) {
+        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}

@@ -1,0 +1,355 @@
+//! One client's conversation: which lines were asked, which replies are due, in that order.
+
+use crate::host::Host;
+use crate::places::Answer;
+use crate::stats::{Kind, Tally};
+use crate::traffic::Direction;
+use arrayvec::ArrayVec;
+use herd_node::Node;
+use herd_places::{Document, Query};
+use herd_proto::{
+    Command, Frame, Framer, Frames, Hello, Now, Report, Whatsat, write_unknown,
+    write_unknown_too_long,
+};
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::oneshot;
+
+/// The bounds of a conversation.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a line, without its line feed.
+    pub line_bytes_max: usize,
+    /// Bytes of replies that wait for the client; past that nothing more of what it asks is looked at.
+    pub reply_bytes_max: usize,
+    /// Answers about places that may be awaited at once.
+    pub waiting_answers_max: usize,
+}
+
+/// Whether this client may speak for a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MayRelay {
+    /// Its AT lines are taken.
+    Yes,
+    /// They are lines like any other that is no command.
+    No,
+}
+
+/// One conversation. Feed it with [`handle_input`](Self::handle_input) and
+/// [`handle_end`](Self::handle_end) while [`wants_input`](Self::wants_input), with
+/// [`handle_backlog`](Self::handle_backlog) when replies were taken, and with
+/// [`poll_answers`](Self::poll_answers); take [`replies`](Self::replies).
+#[derive(Debug)]
+pub struct Session {
+    limits: Limits,
+    may_relay: MayRelay,
+    /// For the log of messages.
+    peer: String,
+    framer: Framer,
+    /// Lines that arrived when no more replies could be held.
+    backlog: Option<Box<Backlog>>,
+    /// Replies ready to be sent.
+    ready: Vec<u8>,
+    /// Replies behind an answer that is awaited.
+    queue: VecDeque<Due>,
+    queued_bytes: usize,
+    answers_awaited: usize,
+    ended: bool,
+}
+
+#[derive(Debug)]
+enum Due {
+    Bytes(Vec<u8>),
+    Answer(oneshot::Receiver<Arc<Document>>),
+}
+
+#[derive(Debug)]
+struct Backlog {
+    lines: Vec<u8>,
+    too_long: Option<Vec<u8>>,
+}
+
+/// How many lines are parsed before the node is entered for all of them: enough that entering costs
+/// nothing beside parsing, few enough for the stack and for others who wait to enter.
+const BATCH_LINES: usize = 64;
+
+type Batch<'a> = ArrayVec<(Frame<'a>, Command<'a>), BATCH_LINES>;
+
+impl Session {
+    /// A conversation with `peer`.
+    pub fn new(limits: Limits, may_relay: MayRelay, peer: String) -> Self {
+        Self {
+            limits,
+            may_relay,
+            peer,
+            framer: Framer::new(limits.line_bytes_max),
+            backlog: None,
+            ready: Vec::new(),
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            answers_awaited: 0,
+            ended: false,
+        }
+    }
+
+    /// Whether more input can be taken now.
+    pub fn wants_input(&self) -> bool {
+        !self.ended && self.backlog.is_none() && self.has_room()
+    }
+
+    fn has_room(&self) -> bool {
+        self.ready.len() + self.queued_bytes < self.limits.reply_bytes_max
+            && self.answers_awaited < self.limits.waiting_answers_max
+    }
+
+    /// Bytes came in.
+    pub fn handle_input(&mut self, bytes: &[u8], host: &Host) {
+        let mut framer = std::mem::replace(&mut self.framer, Framer::new(0));
+        let frames = framer.feed(bytes);
+        self.handle_frames(frames, host);
+        framer.settle();
+        self.framer = framer;
+    }
+
+    /// The client has closed its side; what stands there without a line feed is a line too.
+    pub fn handle_end(&mut self, host: &Host) {
+        let mut framer = std::mem::replace(&mut self.framer, Framer::new(0));
+        if let Some(frame) = framer.finish() {
+            let mut batch = Batch::new();
+            batch.push(parse(frame));
+            self.handle_batch(&batch, host);
+        }
+        self.ended = true;
+    }
+
+    /// Goes on with lines that had to wait for room; true if there were any.
+    pub fn handle_backlog(&mut self, host: &Host) -> bool {
+        if !self.has_room() {
+            return false;
+        }
+        let Some(backlog) = self.backlog.take() else { return false };
+        let too_long = backlog.too_long.as_deref();
+        let frames = Frames::of_whole_lines(&backlog.lines, too_long, self.limits.line_bytes_max);
+        self.handle_frames(frames, host);
+        true
+    }
+
+    fn handle_frames(&mut self, mut frames: Frames<'_>, host: &Host) {
+        loop {
+            let mut batch = Batch::new();
+            // A question may have an answer of many kilobytes, so room is looked for after each.
+            while !batch.is_full() {
+                let Some(frame) = frames.next() else { break };
+                let (frame, command) = parse(frame);
+                let asks = matches!(command, Command::Whatsat(_));
+                batch.push((frame, command));
+                if asks {
+                    break;
+                }
+            }
+            if batch.is_empty() {
+                return;
+            }
+            self.handle_batch(&batch, host);
+            if !self.has_room() {
+                let (lines, too_long) = frames.rest();
+                if !lines.is_empty() || too_long.is_some() {
+                    let too_long = too_long.map(<[u8]>::to_vec);
+                    self.backlog = Some(Box::new(Backlog { lines: lines.to_vec(), too_long }));
+                }
+                return;
+            }
+        }
+    }
+
+    /// Answers a batch in which only the last line may be a question about places.
+    fn handle_batch(&mut self, batch: &Batch<'_>, host: &Host) {
+        let may_relay = self.may_relay;
+        let mut tally = Tally::default();
+        let mut out = self.take_tail();
+        let start = out.len();
+        let mut ends: ArrayVec<usize, BATCH_LINES> = ArrayVec::new();
+        let (now, question) = host.enter(|node, now| {
+            let mut question = None;
+            for (frame, command) in batch {
+                let (kind, asked) =
+                    answer(frame, command, may_relay, node, now, &host.name, &mut out);
+                if let Some(kind) = kind {
+                    tally.add(kind);
+                }
+                question = question.or(asked);
+                ends.push(out.len());
+            }
+            (now, question)
+        });
+        host.stats.add(&tally);
+        if let Some(traffic) = &host.traffic {
+            let mut from = start;
+            let messages = batch.iter().zip(ends).flat_map(|((frame, command), end)| {
+                let reply = out.get(from..end).unwrap_or_default();
+                from = end;
+                let (Frame::Line(line) | Frame::TooLong(line)) = *frame;
+                let received = (*command != Command::Blank).then_some((Direction::Received, line));
+                let sent = (!reply.is_empty()).then_some((Direction::Sent, reply));
+                received.into_iter().chain(sent)
+            });
+            traffic.log(&self.peer, now.unix, messages);
+        }
+        self.put_tail(out);
+        if let Some(query) = question {
+            match host.places.ask(&query, now.unix) {
+                Answer::Now(document) => {
+                    let mut out = self.take_tail();
+                    write_document(&document, &mut out);
+                    self.put_tail(out);
+                }
+                Answer::Later(receiver) => {
+                    self.answers_awaited += 1;
+                    self.queue.push_back(Due::Answer(receiver));
+                }
+            }
+        }
+    }
+
+    /// Moves what has been answered meanwhile to the replies; true if anything was.
+    pub fn poll_answers(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        loop {
+            match self.queue.front_mut() {
+                None => return moved,
+                Some(Due::Bytes(bytes)) => {
+                    self.queued_bytes -= bytes.len();
+                    self.ready.append(bytes);
+                }
+                Some(Due::Answer(receiver)) => {
+                    let Poll::Ready(answer) = Pin::new(receiver).poll(cx) else { return moved };
+                    self.answers_awaited -= 1;
+                    let document = answer.unwrap_or_else(|_| {
+                        let status = herd_places::Status::UnknownError;
+                        Arc::new(Document::failure(status, "the server is stopping"))
+                    });
+                    write_document(&document, &mut self.ready);
+                }
+            }
+            moved = true;
+            self.queue.pop_front();
+        }
+    }
+
+    /// Replies to send now.
+    pub fn replies(&self) -> &[u8] {
+        &self.ready
+    }
+
+    /// The first `count` bytes of [`replies`](Self::replies) were sent.
+    pub fn sent(&mut self, count: usize) {
+        if count >= self.ready.len() {
+            self.ready.clear();
+            self.ready.shrink_to(KEPT_BYTES);
+        } else {
+            self.ready.drain(..count);
+        }
+    }
+
+    /// Whether nothing is owed to the client any more, now that it will ask no more.
+    pub fn is_done(&self) -> bool {
+        self.ended && self.owes_nothing()
+    }
+
+    /// Whether everything read so far is answered and sent.
+    pub fn owes_nothing(&self) -> bool {
+        self.ready.is_empty() && self.queue.is_empty() && self.backlog.is_none()
+    }
+
+    /// Where the next reply goes: behind what is awaited, or straight to what is ready.
+    fn take_tail(&mut self) -> Vec<u8> {
+        match self.queue.back_mut() {
+            None => std::mem::take(&mut self.ready),
+            Some(Due::Answer(_)) => Vec::new(),
+            Some(Due::Bytes(bytes)) => {
+                self.queued_bytes -= bytes.len();
+                let bytes = std::mem::take(bytes);
+                self.queue.pop_back();
+                bytes
+            }
+        }
+    }
+
+    fn put_tail(&mut self, bytes: Vec<u8>) {
+        if self.queue.is_empty() {
+            self.ready = bytes;
+        } else if !bytes.is_empty() {
+            self.queued_bytes += bytes.len();
+            self.queue.push_back(Due::Bytes(bytes));
+        }
+    }
+
+    /// Whether `line` is the hello of a server of this product.
+    pub fn is_hello(line: &[u8]) -> bool {
+        Hello::parse(line).is_some()
+    }
+}
+
+/// What a conversation keeps of its reply buffer between two batches: one reply's worth, so that
+/// asking one thing after another allocates nothing and an idle connection holds next to nothing.
+const KEPT_BYTES: usize = 512;
+
+fn parse(frame: Frame<'_>) -> (Frame<'_>, Command<'_>) {
+    let command = match frame {
+        Frame::Line(line) => Command::parse(line),
+        Frame::TooLong(_) => Command::Unknown,
+    };
+    (frame, command)
+}
+
+/// Appends the reply to one line, but for the document about places, which is asked for outside.
+fn answer(
+    frame: &Frame<'_>,
+    command: &Command<'_>,
+    may_relay: MayRelay,
+    node: &mut Node,
+    now: Now,
+    name: &str,
+    out: &mut Vec<u8>,
+) -> (Option<Kind>, Option<Query>) {
+    let line = match frame {
+        Frame::Line(line) => line,
+        Frame::TooLong(start) => {
+            write_unknown_too_long(start, out);
+            return (Some(Kind::TooLong), None);
+        }
+    };
+    match command {
+        Command::Blank => (None, None),
+        Command::Iamat(iamat) => {
+            let difference = node.handle_report(iamat, now);
+            Report::write_received(name, difference, iamat, out);
+            (Some(Kind::Iamat), None)
+        }
+        Command::At(at) if may_relay == MayRelay::Yes => {
+            node.handle_relay(at);
+            (Some(Kind::At), None)
+        }
+        Command::Whatsat(Whatsat { client, radius_m, bound }) => {
+            let Some(found) = node.locate(client) else {
+                write_unknown(line, out);
+                return (Some(Kind::WhatsatUnknown), None);
+            };
+            found.report.write_at(client, out);
+            let query = Query { center: found.point, radius_m: *radius_m, bound: *bound };
+            (Some(Kind::Whatsat), Some(query))
+        }
+        Command::At(_) | Command::Unknown => {
+            write_unknown(line, out);
+            (Some(Kind::Invalid), None)
+        }
+    }
+}
+
+/// Appends a document about places as it ends a reply: followed by two line feeds.
+fn write_document(document: &Document, out: &mut Vec<u8>) {
+    out.extend_from_slice(document.as_str().as_bytes());
+    out.extend_from_slice(b"\n\n");
+}

@@ -1,0 +1,164 @@
+//! One connection to a neighbour: bytes in to the node, bytes out from it.
+//!
+//! What the bytes mean is not known here.
+
+use herd_front::{Direction, Host, LinkSignal, Phase, TrafficLog};
+use herd_node::LinkId;
+use herd_proto::{Frame, Framer};
+use socket2::{SockRef, TcpKeepalive};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::time::timeout;
+
+/// A connection and whose it is.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) stream: TcpStream,
+    pub(crate) address: SocketAddr,
+}
+
+/// The bounds of a link.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) line_bytes_max: usize,
+    /// How long the kernel waits for an acknowledgement before it gives the connection up.
+    pub(crate) dead_after: Duration,
+    /// How long a neighbour may take nothing of what is sent.
+    pub(crate) write_timeout: Duration,
+}
+
+/// The most that is sent in one call: large enough that a catch-up is not a call a record, small
+/// enough that what is sent is what is known now.
+const SEND_BYTES: usize = 64 * 1024;
+
+/// The most that is handed to the node at once: others wait for its lock meanwhile, some 0.1 ms.
+const RECEIVE_BYTES: usize = 16 * 1024;
+
+/// Drives `link` until it ends; `start` was read from it already.
+pub(crate) async fn run(
+    host: &Host,
+    link: LinkId,
+    mut socket: Socket,
+    start: &[u8],
+    settings: Settings,
+) {
+    let signal = host.link_signal(link);
+    // Without these a link still works; it is only slower, or slower to notice its end.
+    let _unsupported = tune(&socket.stream, settings.dead_after);
+    let tap = |direction| {
+        host.traffic.as_ref().map(|log| Tap {
+            log,
+            direction,
+            framer: Framer::new(settings.line_bytes_max),
+            peer: socket.address.to_string(),
+        })
+    };
+    let (mut received, mut sent) = (tap(Direction::Received), tap(Direction::Sent));
+    let (reader, mut writer) = socket.stream.split();
+    receive(host, link, start, received.as_mut());
+    let ended = tokio::select! {
+        ended = read(host, link, reader, received) => ended,
+        ended = write(host, link, &signal, &mut writer, sent.as_mut(), settings) => ended,
+    };
+    let why = match ended {
+        Ok(why) => why.to_owned(),
+        Err(error) => error.to_string(),
+    };
+    // The other side may be gone already.
+    let _gone = timeout(settings.dead_after, writer.shutdown()).await;
+    host.enter(|node, now| node.handle_link_closed(link, why, now));
+    host.forget_link(link);
+}
+
+fn tune(stream: &TcpStream, dead_after: Duration) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    let probe = dead_after.max(Duration::from_secs(1));
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(probe).with_interval(probe))?;
+    socket.set_tcp_user_timeout(Some(dead_after))
+}
+
+async fn read(
+    host: &Host,
+    link: LinkId,
+    mut reader: ReadHalf<'_>,
+    mut tap: Option<Tap<'_>>,
+) -> io::Result<&'static str> {
+    let mut buffer = vec![0; RECEIVE_BYTES];
+    loop {
+        let count = reader.read(&mut buffer).await?;
+        if count == 0 {
+            return Ok("closed by the other side");
+        }
+        receive(host, link, buffer.get(..count).unwrap_or_default(), tap.as_mut());
+    }
+}
+
+fn receive(host: &Host, link: LinkId, bytes: &[u8], tap: Option<&mut Tap<'_>>) {
+    if let Some(tap) = tap {
+        tap.log(host, bytes);
+    }
+    for bytes in bytes.chunks(RECEIVE_BYTES) {
+        host.enter(|node, now| node.handle_link_input(link, bytes, now));
+    }
+}
+
+async fn write(
+    host: &Host,
+    link: LinkId,
+    signal: &LinkSignal,
+    writer: &mut WriteHalf<'_>,
+    mut tap: Option<&mut Tap<'_>>,
+    settings: Settings,
+) -> io::Result<&'static str> {
+    let mut buffer = Vec::new();
+    loop {
+        // Looked at first: what the node says last, it says before it asks for the end.
+        let closing = signal.is_closing();
+        let leaving = host.phase() == Phase::Leaving;
+        buffer.clear();
+        host.enter(|node, _now| node.poll_transmit(link, &mut buffer, SEND_BYTES));
+        if !buffer.is_empty() {
+            if let Some(tap) = &mut tap {
+                tap.log(host, &buffer);
+            }
+            let written = timeout(settings.write_timeout, writer.write_all(&buffer)).await;
+            written.map_err(|_| io::Error::other("the other side takes nothing"))??;
+        } else if closing {
+            return Ok("closed by this side");
+        } else if leaving {
+            return Ok("stopping");
+        } else {
+            // An idle link keeps no buffer.
+            buffer = Vec::new();
+            tokio::select! {
+                () = signal.woken() => {}
+                () = host.reached(Phase::Leaving) => {}
+            }
+        }
+    }
+}
+
+/// Logs what goes over a link, line by line.
+struct Tap<'a> {
+    log: &'a TrafficLog,
+    direction: Direction,
+    framer: Framer,
+    peer: String,
+}
+
+impl Tap<'_> {
+    fn log(&mut self, host: &Host, bytes: &[u8]) {
+        let direction = self.direction;
+        let lines = self.framer.feed(bytes).filter_map(|frame| {
+            let (Frame::Line(line) | Frame::TooLong(line)) = frame;
+            (!line.is_empty()).then_some((direction, line))
+        });
+        self.log.log(&self.peer, host.now().unix, lines);
+        self.framer.settle();
+    }
+}

@@ -1,0 +1,297 @@
+//! From configuration to a running server, and from a signal to its orderly end.
+
+use crate::config::{Config, LogFormat, Protocol, Provider};
+use crate::telemetry::{LogSettings, Telemetry};
+use crate::{accept, dial, fetch};
+use herd_front::{Clock, Host, HostParts, Phase, Places, Remote, TrafficLog, http};
+use herd_node::{DialRole, Dialect, Node, PeerSettings, Settings};
+use herd_places::{Desk, Limits as DeskLimits};
+use std::hash::BuildHasher;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, timeout_at};
+use tracing::{info, warn};
+
+/// What a server is started with.
+#[derive(Debug)]
+pub struct Options {
+    /// Which server of the herd.
+    pub name: String,
+    /// The herd.
+    pub config: Config,
+    /// Where reports are to be kept.
+    pub data_dir: Option<PathBuf>,
+    /// The program's version, for those who ask.
+    pub version: &'static str,
+}
+
+/// Why a server does not start, or had to stop. Its message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Something in the configuration cannot be had on this machine; place and cause.
+    #[error("{0}")]
+    Config(String),
+    /// This build of the program is damaged.
+    #[error("{what}: {error}; build the program anew")]
+    Broken {
+        /// Which part.
+        what: &'static str,
+        /// How.
+        error: herd_atlas::AtlasError,
+    },
+    /// The operating system refused something that no setting can mend.
+    #[error("{what}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+/// Runs one server until it is told to stop, and returns once it has.
+///
+/// Prints one line to standard output when it is ready to be talked to.
+///
+/// # Errors
+///
+/// [`ServeError`] if it cannot start.
+pub async fn serve(options: Options) -> Result<(), ServeError> {
+    let Options { name, config, data_dir, version } = options;
+    let server = config.servers.get(&name).ok_or_else(|| unknown_server(&name, &config))?;
+    let telemetry = Telemetry::start(&LogSettings::new(&name, &config.log))
+        .map_err(|error| ServeError::Config(config.problem("log.dir", error).to_string()))?;
+    let mut stop = StopSignals::new()?;
+    let limit = raise_open_files(config.limits.max_connections);
+
+    // All sockets before any service, so that a port in use is said at once.
+    let listener = listen(server.listen, config.limits.listen_backlog)
+        .map_err(|error| in_use(&config, &name, "listen", server.listen, &error))?;
+    let http_listener = server
+        .http
+        .map(|address| {
+            listen(address, config.limits.listen_backlog)
+                .map_err(|error| in_use(&config, &name, "http", address, &error))
+        })
+        .transpose()?;
+    let provider = build_places(&config)?;
+
+    let clock = Clock::start();
+    let node = Node::new(node_settings(&name, &config, clock), clock.now());
+    let traffic = telemetry.traffic().filter(|_| config.log.traffic);
+    let (host, orders) = Host::new(HostParts {
+        node,
+        clock,
+        herd: config.herd.name.clone(),
+        places: provider.places,
+        traffic: traffic.map(|sink| TrafficLog::new(sink, config.log.format == LogFormat::Json)),
+    });
+    telemetry.count_losses(host.clone());
+
+    let ready = ready_line(&name, &config.herd.name, &listener, http_listener.as_ref());
+    if let Some(listener) = http_listener {
+        let app = http::routes(host.clone(), version);
+        tokio::spawn(async move { axum::serve(listener, app).await });
+    }
+    if let Some((remote, google)) = provider.remote {
+        tokio::spawn(fetch::run(host.clone(), remote, google));
+    }
+    tokio::spawn({
+        let host = host.clone();
+        async move { host.run_timers().await }
+    });
+    let links = dial::Links::new(host.clone(), &config, &name);
+    tokio::spawn(dial::run(links.clone(), orders));
+    let clients = accept::Clients::new(host.clone(), links.clone(), &config, &name);
+    let accepting = tokio::spawn(accept::run(clients.clone(), listener));
+
+    info!(server = %name, herd = %host.herd, version, "{ready}");
+    if let Some(limit) = limit {
+        warn!(limit, wanted = config.limits.max_connections, "fewer open files than connections");
+    }
+    if let Some(dir) = data_dir {
+        warn!(dir = %dir.display(), "reports are kept in memory only: the data directory is not used");
+    }
+    println!("{ready}");
+
+    let why = stop.next().await;
+    let deadline = Instant::now() + config.limits.drain_timeout;
+    info!(signal = why, "stopping: answering what was asked");
+    accepting.abort();
+    host.advance(Phase::Draining);
+    let drained = async {
+        clients.all_gone().await;
+        host.advance(Phase::Leaving);
+        links.all_gone().await;
+    };
+    tokio::select! {
+        result = timeout_at(deadline, drained) => if result.is_ok() {
+            info!("stopped");
+        } else {
+            warn!("stopped with connections that did not end in time");
+        },
+        why = stop.next() => warn!(signal = why, "stopped at once: told twice"),
+    }
+    telemetry.finish();
+    Ok(())
+}
+
+fn unknown_server(name: &str, config: &Config) -> ServeError {
+    let known: Vec<_> = config.servers.keys().map(String::as_str).collect();
+    let file = config.file().display();
+    ServeError::Config(format!(
+        "{file}: servers: there is no server {name:?}; the servers are {}",
+        known.join(", ")
+    ))
+}
+
+fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A server that was killed must come back at once, though its old connections linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(backlog)
+}
+
+fn in_use(
+    config: &Config,
+    name: &str,
+    field: &str,
+    address: SocketAddr,
+    error: &io::Error,
+) -> ServeError {
+    let key = Config::server_key(name, field);
+    let kind = error.kind();
+    let what = if kind == io::ErrorKind::AddrInUse {
+        format!("{address} is in use by another program; stop that program, or choose another port")
+    } else if kind == io::ErrorKind::AddrNotAvailable {
+        format!("{address} is no address of this machine; choose one that is")
+    } else if kind == io::ErrorKind::PermissionDenied {
+        format!("{address} may not be used by this user; choose a port above 1023")
+    } else {
+        format!("cannot listen at {address}: {error}")
+    };
+    ServeError::Config(config.problem(&key, what).to_string())
+}
+
+/// Who answers about places, and who has to be asked for it.
+struct Provision {
+    places: Places,
+    remote: Option<(Arc<Remote>, fetch::Google)>,
+}
+
+fn build_places(config: &Config) -> Result<Provision, ServeError> {
+    let places = match config.places.provider {
+        Provider::None => Places::Nobody,
+        Provider::Embedded => {
+            let gazetteer = herd_atlas::gazetteer()
+                .map_err(|error| ServeError::Broken { what: "embedded places", error })?;
+            Places::Embedded(Box::new(gazetteer))
+        }
+        Provider::Google => {
+            let settings = &config.places.google;
+            let key = config
+                .google_key(|name| std::env::var(name).ok())
+                .map_err(|problem| ServeError::Config(problem.to_string()))?;
+            let google = fetch::Google::new(settings, key.reveal())
+                .map_err(|source| ServeError::System { what: "cannot use TLS", source })?;
+            let limits =
+                DeskLimits { in_flight_max: settings.max_in_flight, ..DeskLimits::default() };
+            let remote = Arc::new(Remote::new(Desk::new(limits)));
+            let places = Places::Remote(remote.clone());
+            return Ok(Provision { places, remote: Some((remote, google)) });
+        }
+    };
+    Ok(Provision { places, remote: None })
+}
+
+fn node_settings(name: &str, config: &Config, clock: Clock) -> Settings {
+    let limits = &config.limits;
+    let ours = config.servers.get(name).map(|server| server.protocol);
+    let peers = config.neighbors(name).into_iter().map(|neighbor| PeerSettings {
+        name: neighbor.name.to_owned(),
+        dialect: match (ours, neighbor.protocol) {
+            (Some(Protocol::At), _) | (_, Protocol::At) => Dialect::At,
+            _ => Dialect::Native,
+        },
+        role: if config.dials(name, neighbor.name) { DialRole::Always } else { DialRole::Knock },
+    });
+    Settings {
+        herd: config.herd.name.clone(),
+        name: name.to_owned(),
+        // Greater at every start, unless the clock was set back by more than the time in between.
+        incarnation: clock.now().unix.nanos().unsigned_abs(),
+        // The one source of chance in the standard library: keys from the operating system.
+        seed: std::collections::hash_map::RandomState::new().hash_one(()),
+        peers: peers.collect(),
+        future_skew_max: limits.max_future_skew,
+        line_bytes_max: limits.max_line_bytes,
+        ping_every: limits.link_idle,
+        dead_after: limits.link_dead,
+        hello_within: limits.hello_timeout,
+        backoff_min: limits.dial_backoff_min,
+        backoff_max: limits.dial_backoff_max,
+        ready_grace: limits.ready_grace,
+    }
+}
+
+fn ready_line(
+    name: &str,
+    herd: &str,
+    listener: &TcpListener,
+    http: Option<&TcpListener>,
+) -> String {
+    let address = |listener: &TcpListener| {
+        listener.local_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string())
+    };
+    let http = http.map(|http| format!(", health and metrics at http://{}", address(http)));
+    format!(
+        "ready: server {name} of herd {herd} listens at {}{}",
+        address(listener),
+        http.unwrap_or_default()
+    )
+}
+
+/// Connections, links, the log and the system's own files beside clients.
+const OTHER_FILES: u64 = 200;
+
+/// Lets the process open as many files as the system allows it; the limit if that is too low.
+fn raise_open_files(connections: usize) -> Option<u64> {
+    let wanted = connections as u64 + OTHER_FILES;
+    match rlimit::increase_nofile_limit(
+        wanted.max(rlimit::getrlimit(rlimit::Resource::NOFILE).ok()?.0),
+    ) {
+        Ok(limit) if limit < wanted => Some(limit),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// What tells a server to stop.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> Result<Self, ServeError> {
+        let catch = |kind| {
+            signal(kind)
+                .map_err(|source| ServeError::System { what: "cannot catch signals", source })
+        };
+        Ok(Self {
+            terminate: catch(SignalKind::terminate())?,
+            interrupt: catch(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
