@@ -1,0 +1,7 @@
+//! The targets, a module each.
+
+pub mod google;
+pub mod hello;
+pub mod iso6709;
+pub mod json;
+pub mod line;
