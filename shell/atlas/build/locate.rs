@@ -13,6 +13,11 @@ pub(crate) type Folders = BTreeMap<String, PathBuf>;
 /// them are here yet, with one.
 pub(crate) fn folders() -> Outcome<Folders> {
     let metadata = metadata(&["--offline"]).or_else(|_| metadata(&[]))?;
+    // The versions of these crates are named there.
+    if let Some(root) = metadata.get("workspace_root").and_then(Value::as_str) {
+        let manifest = Path::new(root).join("Cargo.toml");
+        println!("cargo::rerun-if-changed={}", manifest.display());
+    }
     let packages = metadata.get("packages").and_then(Value::as_array).ok_or("no packages")?;
     let folder = |package: &Value| {
         let name = package.get("name")?.as_str()?;

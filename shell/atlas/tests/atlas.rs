@@ -27,7 +27,10 @@ fn westwood_is_near_ucla() {
     let Some(gazetteer) = gazetteer() else { return };
     let results = results(&gazetteer.nearby(&query("+34.068930-118.445127", 10_000.0, 20), 0));
     assert_eq!(results[0]["name"], "Westwood, Los Angeles");
-    assert_eq!(results[0]["plus_code"]["compound_code"], "3H49+CP Westwood, Los Angeles, California, US");
+    assert_eq!(
+        results[0]["plus_code"]["compound_code"],
+        "3H49+CP Westwood, Los Angeles, California, US"
+    );
     assert!(results.iter().any(|result| result["types"][0] == "airport"));
 }
 
