@@ -17,7 +17,7 @@ mod output;
 mod peers;
 mod stats;
 
-pub use link::Dialect;
+pub use link::{Dialect, is_heartbeat};
 pub use node::{Located, Node, Settings};
 pub use output::{CloseReason, Event, Output};
 pub use peers::{DialRole, PeerId, PeerSettings, PeerState, PeerStatus, Readiness};

@@ -199,6 +199,11 @@ impl Link {
     }
 }
 
+/// Whether `line` only keeps a link alive: nothing that a log of messages should be full of.
+pub fn is_heartbeat(line: &[u8]) -> bool {
+    line.is_empty() || line.starts_with(PING.as_bytes()) || line.starts_with(PONG.as_bytes())
+}
+
 /// How a [`Frame`] of a link reads.
 pub(crate) fn read<'a>(frame: &Frame<'a>) -> LinkLine<'a> {
     match frame {

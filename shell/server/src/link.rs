@@ -3,7 +3,7 @@
 //! What the bytes mean is not known here.
 
 use herd_front::{Direction, Host, LinkSignal, Phase, TrafficLog};
-use herd_node::LinkId;
+use herd_node::{LinkId, is_heartbeat};
 use herd_proto::{Frame, Framer};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
@@ -156,7 +156,7 @@ impl Tap<'_> {
         let direction = self.direction;
         let lines = self.framer.feed(bytes).filter_map(|frame| {
             let (Frame::Line(line) | Frame::TooLong(line)) = frame;
-            (!line.is_empty()).then_some((direction, line))
+            (!is_heartbeat(line)).then_some((direction, line))
         });
         self.log.log(&self.peer, host.now().unix, lines);
         self.framer.settle();

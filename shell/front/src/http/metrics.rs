@@ -91,7 +91,7 @@ fn write_node(out: &mut Out<'_, '_>, counters: &Counters, clients: usize) -> fmt
         "Reports whose time was too far ahead of this server's clock",
         counters.clamped,
     )?;
-    let bounds = PROPAGATION_BOUNDS_NS.iter().map(|&ns| ns as f64 / 1e9).chain([f64::MAX]);
+    let bounds = PROPAGATION_BOUNDS_NS.iter().map(|&ns| ns as f64 / 1e9).chain([f64::INFINITY]);
     let buckets: Vec<_> = bounds.zip(counters.propagation.buckets().iter().copied()).collect();
     let kind = MetricType::Histogram;
     let help = "From the receipt of a report by its first server to its arrival here";

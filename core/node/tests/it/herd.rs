@@ -1,0 +1,293 @@
+//! Nodes, wires between them, and a clock, all in memory and all from one seed.
+//!
+//! A wire carries bytes in order in both directions, a few at a time, until it is cut; then each side
+//! learns of it when the test says so. What stands in the bytes is not looked at here.
+
+use herd_node::{DialRole, Dialect, Event, LinkId, Node, Output, PeerId, PeerSettings, Settings};
+use herd_proto::{Command, Instant, Now, UnixTime};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+pub(crate) const START_NS: i64 = 1_700_000_000_000_000_000;
+
+pub(crate) struct Herd {
+    pub(crate) nodes: Vec<Option<Node>>,
+    pub(crate) events: Vec<(usize, Event)>,
+    edges: Vec<(usize, usize)>,
+    wires: Vec<Wire>,
+    /// Whether messages and dials get through between two nodes.
+    pub(crate) cut: BTreeMap<(usize, usize), bool>,
+    now_ns: u64,
+    incarnations: u64,
+    pub(crate) chance: Chance,
+}
+
+struct Wire {
+    ends: [End; 2],
+    /// Bytes under way to each end.
+    flow: [VecDeque<u8>; 2],
+    open: bool,
+    /// The accepting end has not read its first line.
+    fresh: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+struct End {
+    node: usize,
+    link: Option<LinkId>,
+}
+
+impl Herd {
+    pub(crate) fn new(count: usize, edges: &[(usize, usize)], seed: u64) -> Self {
+        let mut herd = Self {
+            nodes: (0..count).map(|_| None).collect(),
+            events: Vec::new(),
+            edges: edges.to_vec(),
+            wires: Vec::new(),
+            cut: BTreeMap::new(),
+            now_ns: 0,
+            incarnations: 0,
+            chance: Chance(seed),
+        };
+        for node in 0..count {
+            herd.start(node);
+        }
+        herd
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        Now {
+            instant: Instant::from_nanos(self.now_ns),
+            unix: UnixTime::from_nanos(START_NS + self.now_ns.cast_signed()),
+        }
+    }
+
+    /// Starts a node that knows nothing.
+    pub(crate) fn start(&mut self, at: usize) {
+        self.incarnations += 1;
+        let settings = Settings {
+            herd: "news".into(),
+            name: name(at),
+            incarnation: self.incarnations,
+            seed: self.chance.next(),
+            peers: self.neighbors(at).iter().map(|&other| peer(at, other)).collect(),
+            future_skew_max: Duration::from_mins(1),
+            line_bytes_max: 8192,
+            ping_every: Duration::from_millis(500),
+            dead_after: Duration::from_millis(1500),
+            hello_within: Duration::from_millis(1500),
+            backoff_min: Duration::from_millis(50),
+            backoff_max: Duration::from_secs(5),
+            ready_grace: Duration::from_secs(3),
+        };
+        self.nodes[at] = Some(Node::new(settings, self.now()));
+    }
+
+    /// Ends a node as kill -9 does: its neighbours' sockets close.
+    pub(crate) fn kill(&mut self, at: usize) {
+        self.nodes[at] = None;
+        for wire in 0..self.wires.len() {
+            if self.wires[wire].ends.iter().any(|end| end.node == at) {
+                self.close(wire, "reset");
+            }
+        }
+    }
+
+    fn neighbors(&self, at: usize) -> Vec<usize> {
+        let mut found: Vec<_> = self
+            .edges
+            .iter()
+            .filter_map(|&(a, b)| if a == at { Some(b) } else { (b == at).then_some(a) })
+            .collect();
+        found.sort_unstable();
+        found
+    }
+
+    pub(crate) fn is_cut(&self, a: usize, b: usize) -> bool {
+        self.cut.get(&(a.min(b), a.max(b))).copied().unwrap_or_default()
+    }
+
+    /// A client reports at a node; false if that is not there.
+    pub(crate) fn report(&mut self, at: usize, client: &str, location: &str, time: &str) -> bool {
+        let now = self.now();
+        let line = format!("IAMAT {client} {location} {time}");
+        let Command::Iamat(iamat) = Command::parse(line.as_bytes()) else { panic!("{line}") };
+        let Some(node) = &mut self.nodes[at] else { return false };
+        node.handle_report(&iamat, now);
+        self.drain(at);
+        true
+    }
+
+    /// The AT line of a client's newest report at a node.
+    pub(crate) fn at_line(&self, at: usize, client: &str) -> Option<String> {
+        let found = self.nodes[at].as_ref()?.locate(client)?;
+        let mut line = Vec::new();
+        found.report.write_at(client, &mut line);
+        Some(String::from_utf8(line).unwrap())
+    }
+
+    fn drain(&mut self, at: usize) {
+        while let Some(output) = self.nodes[at].as_mut().and_then(Node::poll_output) {
+            match output {
+                Output::Connect(peer) => self.connect(at, peer),
+                Output::Event(event) => self.events.push((at, event)),
+                Output::Transmit(link) => self.transmit(at, link),
+                Output::Close(link) => {
+                    self.transmit(at, link);
+                    if let Some(wire) = self.wire_of(at, link) {
+                        self.close(wire, "closed");
+                    }
+                    let now = self.now();
+                    if let Some(node) = &mut self.nodes[at] {
+                        node.handle_link_closed(link, "closed".into(), now);
+                    }
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, at: usize, peer: PeerId) {
+        let other = self.neighbors(at)[peer.0];
+        let now = self.now();
+        let reachable = self.nodes[other].is_some() && !self.is_cut(at, other);
+        let Some(node) = &mut self.nodes[at] else { return };
+        if !reachable {
+            node.handle_connect_failed(peer, "refused".into(), now);
+            return;
+        }
+        let link = node.handle_connected(peer, now);
+        let ends = [End { node: at, link }, End { node: other, link: None }];
+        self.wires.push(Wire { ends, flow: Default::default(), open: true, fresh: true });
+        if let Some(link) = link {
+            self.transmit(at, link);
+        }
+    }
+
+    fn wire_of(&self, node: usize, link: LinkId) -> Option<usize> {
+        let end = End { node, link: Some(link) };
+        self.wires.iter().position(|wire| wire.open && wire.ends.contains(&end))
+    }
+
+    fn transmit(&mut self, at: usize, link: LinkId) {
+        let Some(wire) = self.wire_of(at, link) else { return };
+        let towards = usize::from(self.wires[wire].ends[0].node == at);
+        let Some(node) = &mut self.nodes[at] else { return };
+        loop {
+            let mut bytes = Vec::new();
+            node.poll_transmit(link, &mut bytes, 256);
+            if bytes.is_empty() {
+                return;
+            }
+            self.wires[wire].flow[towards].extend(bytes);
+        }
+    }
+
+    /// Closes a wire; what was under way towards a living node still arrives first.
+    fn close(&mut self, wire: usize, why: &str) {
+        if !std::mem::take(&mut self.wires[wire].open) {
+            return;
+        }
+        for side in 0..2 {
+            let End { node, link } = self.wires[wire].ends[side];
+            let now = self.now();
+            let rest: Vec<u8> = self.wires[wire].flow[side].drain(..).collect();
+            if let (Some(node), Some(link)) = (&mut self.nodes[node], link) {
+                node.handle_link_input(link, &rest, now);
+                node.handle_link_closed(link, why.into(), now);
+            }
+        }
+        for side in 0..2 {
+            self.drain(self.wires[wire].ends[side].node);
+        }
+    }
+
+    /// Carries some bytes over some wire; false if none are under way that get through.
+    pub(crate) fn carry(&mut self) -> bool {
+        let ready: Vec<_> = (0..self.wires.len() * 2)
+            .map(|n| (n / 2, n % 2))
+            .filter(|&(wire, side)| {
+                let one = &self.wires[wire];
+                let [a, b] = one.ends;
+                one.open && !one.flow[side].is_empty() && !self.is_cut(a.node, b.node)
+            })
+            .collect();
+        let Some(&(wire, side)) = self.chance.pick(&ready) else { return false };
+        let mut count = 1 + self.chance.below(400);
+        let End { node: at, link } = self.wires[wire].ends[side];
+        let now = self.now();
+        if link.is_none() && self.wires[wire].fresh {
+            // The shell hands a connection over with its first line whole.
+            let line = self.wires[wire].flow[side].iter().position(|&b| b == b'\n');
+            count = count.max(line.map_or(usize::MAX, |end| end + 1));
+            self.wires[wire].fresh = false;
+            let link = self.nodes[at].as_mut().map(|node| node.handle_accepted(now));
+            self.wires[wire].ends[side].link = link;
+        }
+        let count = count.min(self.wires[wire].flow[side].len());
+        let bytes: Vec<u8> = self.wires[wire].flow[side].drain(..count).collect();
+        let link = self.wires[wire].ends[side].link;
+        if let (Some(node), Some(link)) = (&mut self.nodes[at], link) {
+            node.handle_link_input(link, &bytes, now);
+            self.drain(at);
+            self.transmit(at, link);
+        }
+        true
+    }
+
+    /// Lets so much time pass that the next timer is due, at most `span`.
+    pub(crate) fn pass(&mut self, span: Duration) {
+        let until = self.now_ns + u64::try_from(span.as_nanos()).unwrap();
+        let timers = self.nodes.iter().flatten().filter_map(Node::poll_timeout);
+        let next = timers.map(Instant::nanos).min().unwrap_or(until);
+        self.now_ns = next.clamp(self.now_ns, until);
+        let now = self.now();
+        for at in 0..self.nodes.len() {
+            let due = |node: &&mut Node| node.poll_timeout().is_some_and(|at| at <= now.instant);
+            if let Some(node) = self.nodes[at].as_mut().filter(due) {
+                node.handle_timeout(now);
+                self.drain(at);
+            }
+        }
+    }
+
+    /// Runs for `span` of the made-up clock with everything carried at once.
+    pub(crate) fn run(&mut self, span: Duration) {
+        let end = self.now_ns + u64::try_from(span.as_nanos()).unwrap();
+        loop {
+            while self.carry() {}
+            if self.now_ns >= end {
+                return;
+            }
+            self.pass(Duration::from_nanos(end - self.now_ns));
+        }
+    }
+}
+
+pub(crate) fn name(at: usize) -> String {
+    char::from(b'A' + u8::try_from(at).unwrap()).to_string()
+}
+
+fn peer(at: usize, other: usize) -> PeerSettings {
+    let role = if at < other { DialRole::Always } else { DialRole::Knock };
+    PeerSettings { name: name(other), dialect: Dialect::Native, role }
+}
+
+/// Random numbers that a seed repeats.
+pub(crate) struct Chance(pub(crate) u64);
+
+impl Chance {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mixed = (self.0 ^ (self.0 >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed ^ (mixed >> 32)
+    }
+
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next() % limit as u64).unwrap()
+    }
+
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
+        if from.is_empty() { None } else { from.get(self.below(from.len())) }
+    }
+}

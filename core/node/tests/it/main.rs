@@ -1,0 +1,7 @@
+//! Several nodes on one made-up clock, joined by made-up wires.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod herd;
+mod links;
+mod random;
