@@ -1,8 +1,10 @@
 //! Looking at the herd as a whole: what no single value shows.
 
 use super::{Config, Problem, Provider, key, suggest};
+use herd_proto::{NAME_BYTES_MAX, is_name};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use tracing_subscriber::EnvFilter;
 
 /// What [`Config::check`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +27,7 @@ impl Config {
         self.check_addresses(&mut report);
         self.check_limits(&mut report);
         self.check_places(&mut report);
+        self.check_filter(&mut report);
         Problem::sort(&mut report.errors);
         Problem::sort(&mut report.warnings);
         report
@@ -40,9 +43,9 @@ impl Config {
             report.errors.push(self.problem("herd.name", message));
         }
         for name in self.servers.keys() {
-            if name.is_empty() || name.len() > SERVER_NAME_BYTES_MAX || name.contains(white) {
+            if !is_name(name) {
                 let message = format!(
-                    "{name:?} is no name for a server; write 1 to {SERVER_NAME_BYTES_MAX} bytes without white space or control characters"
+                    "{name:?} is no name for a server; write 1 to {NAME_BYTES_MAX} bytes without white space or control characters"
                 );
                 report.errors.push(self.problem(&key::child("servers", name), message));
             }
@@ -179,6 +182,16 @@ impl Config {
             report.warnings.push(self.problem("places.google.base_url", message));
         }
     }
+
+    fn check_filter(&self, report: &mut Report) {
+        let filter = &self.log.filter;
+        if let Err(error) = EnvFilter::builder().parse(filter) {
+            let message = format!(
+                "{filter:?} is no filter ({error}); write a level, such as \"info\", or levels by part as in RUST_LOG"
+            );
+            report.errors.push(self.problem("log.filter", message));
+        }
+    }
 }
 
 /// An address that a server binds.
@@ -221,9 +234,6 @@ fn listed(parts: &[Vec<&str>]) -> String {
 
 /// The hello between servers carries it in one short line.
 const HERD_NAME_CHARS_MAX: usize = 64;
-
-/// The rule for every name on the line protocol.
-const SERVER_NAME_BYTES_MAX: usize = 255;
 
 #[cfg(test)]
 mod tests {
@@ -329,6 +339,19 @@ mod tests {
                 "herd.toml:5: limits.link_dead: is not longer than limits.link_idle, so that every quiet link would be dropped; make it two or three times as long",
                 "herd.toml:7: limits.dial_backoff_max: is shorter than limits.dial_backoff_min; make it at least as long",
                 "herd.toml:8: limits.hello_timeout: must be longer than nothing; leave it out for the default",
+            ],
+            &[],
+        );
+    }
+
+    #[test]
+    fn a_filter_is_a_level_or_levels_by_part() {
+        let herd = "[servers.A]\nlisten = \"127.0.0.1:1\"\n[log]\nfilter =";
+        check(&format!("{herd} \"warn,herd_server=debug\""), &[], &[]);
+        check(
+            &format!("{herd} \"herd_server=loud\""),
+            &[
+                "herd.toml:6: log.filter: \"herd_server=loud\" is no filter (error parsing level filter: expected one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5); write a level, such as \"info\", or levels by part as in RUST_LOG",
             ],
             &[],
         );

@@ -150,8 +150,8 @@ mod tests {
         let mut text = "[herd]\nname = \"news\"\n".to_owned();
         for (index, (name, neighbors, more)) in servers.iter().enumerate() {
             let port = 12000 + index;
-            text += &format!("[servers.{name}]\nlisten = \"127.0.0.1:{port}\"\n");
-            text += &format!("neighbors = [{neighbors}]\n{more}\n");
+            let listen = format!("[servers.{name}]\nlisten = \"127.0.0.1:{port}\"\n");
+            text.extend([&listen, "neighbors = [", neighbors, "]\n", more, "\n"]);
         }
         load(&text).unwrap()
     }

@@ -108,7 +108,11 @@ impl Loader {
                         self.source.lines.insert(key::element(&key, index), line);
                     }
                 }
-                _ => {}
+                DeValue::String(_)
+                | DeValue::Integer(_)
+                | DeValue::Float(_)
+                | DeValue::Boolean(_)
+                | DeValue::Datetime(_) => {}
             }
         }
     }

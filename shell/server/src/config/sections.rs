@@ -119,11 +119,11 @@ pub struct Google {
     #[serde(with = "duration")]
     #[schemars(with = "DurationText")]
     pub timeout: Duration,
-    /// Questions on their way at once; more wait for their turn. Google's default quota is 100 a
-    /// second, and an answer takes some 150 ms.
+    /// Questions on their way at once; more wait for their turn. They cost money, so this is little.
     #[schemars(range(min = 1, max = 1024))]
     pub max_in_flight: usize,
-    /// The largest answer that is read. Twenty results have some 60 KB; what is longer is no answer.
+    /// The largest answer that is read. Twenty results have a small part of it; what is longer is no
+    /// answer.
     #[schemars(range(min = 1024, max = 67_108_864))]
     pub max_body_bytes: usize,
 }
@@ -236,7 +236,7 @@ pub struct Limits {
     #[schemars(with = "DurationText")]
     pub drain_timeout: Duration,
     /// Replies that wait for one client to read them. A client with more is not read from until it
-    /// takes some. An answer with twenty places has some 60 KB.
+    /// takes some. An answer with twenty places has a small part of it.
     #[schemars(range(min = 4096))]
     pub max_reply_bytes: usize,
     /// A client for which replies wait and that takes none for so long is dropped.
