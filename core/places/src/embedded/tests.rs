@@ -1,3 +1,5 @@
+//! The gazetteer against brute force, and its answers member by member.
+
 use super::*;
 use herd_geo::Point;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Both of Google's interfaces: what is asked, and what becomes of every kind of answer.
+
 use super::*;
 use herd_geo::Point;
 use proptest::prelude::*;
