@@ -14,6 +14,7 @@ use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
 use rustyline::validate::Validator;
 use rustyline::{Context, Editor, Helper};
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
@@ -138,8 +139,14 @@ fn save_history(editor: &mut Editor<Guide, DefaultHistory>, path: &Path) -> anyh
 struct Guide;
 
 impl Helper for Guide {}
-impl Highlighter for Guide {}
 impl Validator for Guide {}
+
+impl Highlighter for Guide {
+    fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
+        // Faint, or it would look like what was typed.
+        Cow::Owned(format!("\x1b[2m{hint}\x1b[0m"))
+    }
+}
 
 impl Completer for Guide {
     type Candidate = String;

@@ -6,7 +6,7 @@
 //! binary, which sets fields after loading.
 //!
 //! The structs are also the reference page: their doc comments, defaults and bounds are printed by
-//! [`reference`], and the same description ([`schema`]) decides which keys and variables exist.
+//! [`reference()`], and the same description ([`schema()`]) decides which keys and variables exist.
 
 mod check;
 mod graph;
