@@ -21,6 +21,6 @@ pub use link::{Dialect, is_heartbeat};
 pub use node::{Located, Node, Settings};
 pub use output::{CloseReason, Event, Output};
 pub use peers::{DialRole, PeerId, PeerSettings, PeerState, PeerStatus, Readiness};
-pub use stats::{Counters, Histogram, PROPAGATION_BOUNDS_NS, PeerCounters};
+pub use stats::{Counters, DELAY_BOUNDS_NS, Histogram, PeerCounters};
 
 pub use herd_replica::LinkId;

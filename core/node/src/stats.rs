@@ -1,8 +1,8 @@
 //! What a node counts. Plain numbers: whoever shows them reads a copy.
 
-/// Upper ends of the propagation histogram's buckets, nanoseconds. From a loopback hop to a link that
+/// Upper ends of a histogram's buckets, nanoseconds. From a loopback hop to a link that
 /// was cut for a while.
-pub const PROPAGATION_BOUNDS_NS: [u64; 15] = [
+pub const DELAY_BOUNDS_NS: [u64; 15] = [
     100_000,
     250_000,
     500_000,
@@ -50,10 +50,10 @@ pub struct PeerCounters {
     pub links_up: u64,
 }
 
-/// How many values fell below each of [`PROPAGATION_BOUNDS_NS`].
+/// How many values fell below each of [`DELAY_BOUNDS_NS`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
-    buckets: [u64; PROPAGATION_BOUNDS_NS.len() + 1],
+    buckets: [u64; DELAY_BOUNDS_NS.len() + 1],
     sum_ns: u128,
 }
 
@@ -61,7 +61,7 @@ impl Histogram {
     /// Counts one value; the time two clocks disagree by may make it negative, which counts as zero.
     pub fn record(&mut self, value_ns: i64) {
         let value_ns = u64::try_from(value_ns).unwrap_or(0);
-        let bucket = PROPAGATION_BOUNDS_NS.partition_point(|&bound| bound < value_ns);
+        let bucket = DELAY_BOUNDS_NS.partition_point(|&bound| bound < value_ns);
         if let Some(count) = self.buckets.get_mut(bucket) {
             *count += 1;
         }

@@ -1,5 +1,7 @@
 //! What the protocols count. A connection tallies a batch by itself and adds it up once.
 
+use herd_node::Histogram;
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What a line turned out to be.
@@ -74,8 +76,8 @@ pub struct Stats {
     pub fetches_failed: AtomicU64,
     /// Lines of the log that were lost.
     pub log_lines_lost: AtomicU64,
-    /// How long the fetches took, microseconds added up.
-    pub fetch_micros: AtomicU64,
+    /// How long the fetches took.
+    pub fetch_times: Mutex<Histogram>,
 }
 
 impl Stats {

@@ -1,11 +1,12 @@
 //! The links of a server: dialing when the node says so, and counting them to the end.
 
-use crate::config::Config;
+use crate::config::{Config, Protocol};
 use crate::link::{self, Socket};
 use herd_front::{Host, Order, Phase};
 use herd_node::{Event, PeerId};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
@@ -17,7 +18,7 @@ use tracing::{debug, info, warn};
 pub(crate) struct Links {
     host: Arc<Host>,
     /// By peer number.
-    addresses: Arc<Vec<SocketAddr>>,
+    peers: Arc<Vec<Peer>>,
     settings: link::Settings,
     connect_timeout: Duration,
     running: watch::Sender<usize>,
@@ -25,7 +26,11 @@ pub(crate) struct Links {
 
 impl Links {
     pub(crate) fn new(host: Arc<Host>, config: &Config, name: &str) -> Self {
-        let addresses = config.neighbors(name).iter().map(|neighbor| neighbor.address).collect();
+        let peers = config.neighbors(name).into_iter().map(|neighbor| Peer {
+            address: neighbor.address,
+            foreign: neighbor.protocol == Protocol::At,
+            unreachable: AtomicBool::new(false),
+        });
         let limits = &config.limits;
         let settings = link::Settings {
             line_bytes_max: limits.max_line_bytes,
@@ -34,7 +39,7 @@ impl Links {
         };
         let connect_timeout = limits.hello_timeout;
         let running = watch::Sender::new(0);
-        Self { host, addresses: Arc::new(addresses), settings, connect_timeout, running }
+        Self { host, peers: Arc::new(peers.collect()), settings, connect_timeout, running }
     }
 
     /// Drives a connection on which another server has said hello.
@@ -48,30 +53,35 @@ impl Links {
         if self.host.phase() > Phase::Serving {
             return;
         }
-        let Some(&address) = self.addresses.get(peer.0) else { return };
+        let Some(settings) = self.peers.get(peer.0) else { return };
+        let address = settings.address;
         let connected = match timeout(self.connect_timeout, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("no connection within {:?}", self.connect_timeout)),
         };
-        match connected {
-            Ok(stream) => {
-                debug!(%address, "dialed");
-                let Some(link) = self.host.enter(|node, now| node.handle_connected(peer, now))
-                else {
-                    return;
-                };
-                let _running = Running::begin(&self.running);
-                link::run(&self.host, link, Socket { stream, address }, &[], self.settings).await;
-            }
+        let name = self.host.enter(|node, _now| node.peer_name(peer).to_owned());
+        let stream = match connected {
+            Ok(stream) => stream,
             Err(error) => {
-                let name = self.host.enter(|node, now| {
-                    node.handle_connect_failed(peer, error.clone(), now);
-                    node.peer_name(peer).to_owned()
-                });
-                debug!(peer = name, %address, error, "cannot reach a neighbour");
+                // Told once; the attempts go on for as long as the neighbour is away.
+                if settings.unreachable.swap(true, Relaxed) {
+                    debug!(peer = name, %address, error, "still cannot reach a neighbour");
+                } else {
+                    warn!(peer = name, %address, error, "cannot reach a neighbour");
+                }
+                self.host.enter(|node, now| node.handle_connect_failed(peer, error, now));
+                return;
             }
-        }
+        };
+        settings.unreachable.store(false, Relaxed);
+        info!(peer = name, %address, "dialed a neighbour");
+        let Some(link) = self.host.enter(|node, now| node.handle_connected(peer, now)) else {
+            return;
+        };
+        let _running = Running::begin(&self.running);
+        let link_settings = self.settings.towards(settings.foreign);
+        link::run(&self.host, link, Socket { stream, address }, &[], link_settings).await;
     }
 
     /// Returns when no link is left.
@@ -80,6 +90,16 @@ impl Links {
         // The sender lives as long as this borrow: waiting cannot fail.
         let _none = running.wait_for(|&count| count == 0).await;
     }
+}
+
+/// A neighbour, as it is dialed.
+#[derive(Debug)]
+struct Peer {
+    address: SocketAddr,
+    /// It speaks plain AT lines.
+    foreign: bool,
+    /// The last attempt failed, and the log knows.
+    unreachable: AtomicBool,
 }
 
 /// Counts a link for as long as it lives.

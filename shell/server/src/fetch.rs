@@ -116,8 +116,8 @@ async fn answer(host: &Host, remote: &Remote, google: &Google, fetch: FetchId, q
     let started = Instant::now();
     let (document, answered) = google.ask(query).await;
     let took = started.elapsed();
-    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    host.stats.fetch_micros.fetch_add(micros, Relaxed);
+    let nanos = i64::try_from(took.as_nanos()).unwrap_or(i64::MAX);
+    host.stats.fetch_times.lock().record(nanos);
     let status = document.status();
     if answered {
         host.stats.fetches_answered.fetch_add(1, Relaxed);

@@ -31,6 +31,15 @@ pub(crate) struct Settings {
     pub(crate) write_timeout: Duration,
 }
 
+impl Settings {
+    /// A foreign server sends no heartbeats, so its silence means nothing, and it may be slow: only
+    /// when it takes nothing for as long as any client may, it is given up.
+    pub(crate) fn towards(self, foreign: bool) -> Self {
+        let dead_after = if foreign { self.write_timeout } else { self.dead_after };
+        Self { dead_after, ..self }
+    }
+}
+
 /// The most that is sent in one call: large enough that a catch-up is not a call a record, small
 /// enough that what is sent is what is known now.
 const SEND_BYTES: usize = 64 * 1024;

@@ -1,7 +1,7 @@
 //! `/metrics`: everything that is counted, read out when asked.
 
 use crate::host::Host;
-use herd_node::{Counters, PROPAGATION_BOUNDS_NS, PeerState, PeerStatus};
+use herd_node::{Counters, DELAY_BOUNDS_NS, Histogram, PeerState, PeerStatus};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
@@ -57,6 +57,15 @@ impl Out<'_, '_> {
         self.metric(name, help, None, &ConstGauge::new(value.cast_signed()))
     }
 
+    fn histogram(&mut self, name: &str, help: &str, values: &Histogram) -> fmt::Result {
+        let bounds = DELAY_BOUNDS_NS.iter().map(|&ns| ns as f64 / 1e9).chain([f64::INFINITY]);
+        let buckets: Vec<_> = bounds.zip(values.buckets().iter().copied()).collect();
+        let mut encoder =
+            self.encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        let (sum, count) = (values.sum_seconds(), values.count());
+        encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    }
+
     fn metric(
         &mut self,
         name: &str,
@@ -91,17 +100,10 @@ fn write_node(out: &mut Out<'_, '_>, counters: &Counters, clients: usize) -> fmt
         "Reports whose time was too far ahead of this server's clock",
         counters.clamped,
     )?;
-    let bounds = PROPAGATION_BOUNDS_NS.iter().map(|&ns| ns as f64 / 1e9).chain([f64::INFINITY]);
-    let buckets: Vec<_> = bounds.zip(counters.propagation.buckets().iter().copied()).collect();
-    let kind = MetricType::Histogram;
-    let help = "From the receipt of a report by its first server to its arrival here";
-    let name = "geoherd_propagation_seconds";
-    let mut histogram = out.encoder.encode_descriptor(name, help, None, kind)?;
-    histogram.encode_histogram::<NoLabelSet>(
-        counters.propagation.sum_seconds(),
-        counters.propagation.count(),
-        &buckets,
-        None,
+    out.histogram(
+        "geoherd_propagation_seconds",
+        "From the receipt of a report by its first server to its arrival here",
+        &counters.propagation,
     )
 }
 
@@ -177,11 +179,6 @@ impl Readout {
                 "geoherd_provider_calls_failed",
                 "Questions that a provider on the network failed to answer",
                 &stats.fetches_failed,
-            ),
-            (
-                "geoherd_provider_microseconds",
-                "Time that questions to a provider took, added up",
-                &stats.fetch_micros,
             ),
             (
                 "geoherd_log_lines_lost",
