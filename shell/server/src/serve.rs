@@ -63,8 +63,9 @@ pub enum ServeError {
 pub async fn serve(options: Options) -> Result<(), ServeError> {
     let Options { name, config, data_dir, version } = options;
     let server = config.servers.get(&name).ok_or_else(|| unknown_server(&name, &config))?;
-    let telemetry = Telemetry::start(&LogSettings::new(&name, &config.log))
-        .map_err(|error| ServeError::Config(config.problem("log.dir", error).to_string()))?;
+    let telemetry = Telemetry::start(&LogSettings::new(&name, &config.log)).map_err(|error| {
+        ServeError::Config(config.problem(error.key, error.message).to_string())
+    })?;
     let mut stop = StopSignals::new()?;
     let limit = raise_open_files(config.limits.max_connections);
 

@@ -41,6 +41,15 @@ impl LogSettings {
     }
 }
 
+/// Why there is no log.
+#[derive(Debug)]
+pub(crate) struct LogError {
+    /// The setting to change.
+    pub(crate) key: &'static str,
+    /// What is wrong, and what to do.
+    pub(crate) message: String,
+}
+
 /// The running log.
 #[derive(Debug)]
 pub(crate) struct Telemetry {
@@ -48,13 +57,17 @@ pub(crate) struct Telemetry {
 }
 
 impl Telemetry {
-    /// Opens the log and sends events there. An error is a sentence that says what to do.
-    pub(crate) fn start(settings: &LogSettings) -> Result<Self, String> {
-        let filter = EnvFilter::try_new(&settings.filter).map_err(|error| {
-            format!("{:?} is no filter ({error}); try \"info\" or \"debug\"", settings.filter)
+    /// Opens the log and sends events there.
+    pub(crate) fn start(settings: &LogSettings) -> Result<Self, LogError> {
+        let filter = EnvFilter::try_new(&settings.filter).map_err(|error| LogError {
+            key: "log.filter",
+            message: format!(
+                "{:?} is no filter ({error}); try \"info\" or \"debug\"",
+                settings.filter
+            ),
         })?;
-        let file =
-            settings.file.as_deref().map(|path| LogFile::open(path, settings)).transpose()?;
+        let file = settings.file.as_deref().map(|path| LogFile::open(path, settings)).transpose();
+        let file = file.map_err(|message| LogError { key: "log.dir", message })?;
         let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
         // A subscriber that is set already stays: tests run several servers in one process.
         let _set = match (&file, settings.json) {

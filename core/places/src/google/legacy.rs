@@ -28,10 +28,11 @@ pub(super) fn answer(query: &Query, body: &str, scrub: &Scrub<'_>) -> Result<Doc
     let reply: Reply<'_> = serde_json::from_str(body)?;
     let status_sent = reply.status.ok_or(NoAnswer)?;
     let status = Status::from_word(&serde_json::from_str::<String>(status_sent.get())?);
-    let results = match reply.results {
-        Some(results) => results,
-        None if status == Status::Ok => return Err(NoAnswer),
-        None => Vec::new(),
+    let results = match (status, reply.results) {
+        (Status::Ok, Some(results)) => results,
+        (Status::Ok, None) => return Err(NoAnswer),
+        // Whoever refuses has nothing to show, whatever stands beside the refusal.
+        (_, _) => Vec::new(),
     };
     let results = results.get(..query.bound_clamped()).unwrap_or(&results);
     if results.iter().any(|result| !result.get().starts_with('{')) {
@@ -47,7 +48,8 @@ pub(super) fn answer(query: &Query, body: &str, scrub: &Scrub<'_>) -> Result<Doc
         ("info_messages", reply.info_messages),
         ("next_page_token", reply.next_page_token),
     ] {
-        match value {
+        let is_list = |value: &&RawValue| value.get().starts_with('[');
+        match value.filter(|value| key != "html_attributions" || is_list(value)) {
             Some(value) => {
                 printer.key(key);
                 printer.raw_with(value, copy)?;

@@ -68,7 +68,9 @@ pub fn target(data: &[u8]) {
             let results = check(&document, bound);
             if status != 200 && bound > 0 {
                 assert_ne!(document.status(), Status::Ok, "HTTP {status}");
-                assert_eq!(results, 0, "HTTP {status}");
+            }
+            if document.status() != Status::Ok {
+                assert_eq!(results, 0, "HTTP {status}, {:?}", document.status());
             }
         }
     }
@@ -82,8 +84,7 @@ fn check(document: &Document, bound: u8) -> usize {
     let members: BTreeMap<String, &RawValue> =
         serde_json::from_str(text).expect("a document is a JSON object");
     let member = |name: &str| members.get(name).expect("the form has it").get();
-    // Passed through as sent, whatever it is.
-    assert!(!member("html_attributions").is_empty());
+    assert!(member("html_attributions").starts_with('['), "{text}");
     let results: Vec<&RawValue> = serde_json::from_str(member("results")).expect("a list");
     assert!(results.len() <= usize::from(bound), "{} results of {bound}", results.len());
     let status: String = serde_json::from_str(member("status")).expect("a word");
