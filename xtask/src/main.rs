@@ -3,6 +3,7 @@
 //! One file a chore; this one only names them. What CI runs and what a person runs is the same
 //! `cargo xtask test`, and each of its parts can be run alone under its own name.
 
+mod bench;
 mod fuzz;
 mod need;
 mod runner;
@@ -28,6 +29,7 @@ fn run(cli: Cli) -> Result<()> {
     match cli.chore {
         Chore::Test(args) => test::run(&args, cli.install),
         Chore::Fuzz(args) => fuzz::run(&args),
+        Chore::Bench(args) => bench::run(&args),
         Chore::Part(part) => test::run_one(part, cli.install),
     }
 }
@@ -49,6 +51,8 @@ enum Chore {
     Test(test::Args),
     /// Run fuzz targets in this process for a while; `cargo xtask fuzz --help` tells the rest
     Fuzz(fuzz::Args),
+    /// Measure real servers on this machine; `cargo xtask bench --help` tells the rest
+    Bench(bench::Args),
     #[command(flatten)]
     Part(test::Part),
 }

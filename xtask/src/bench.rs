@@ -1,0 +1,28 @@
+//! `cargo xtask bench`: builds the server and the program that measures it, and runs that.
+//!
+//! The program itself is `herd-bench`; it finds the server beside itself.
+
+use crate::shell;
+use anyhow::Result;
+
+/// Handed on as they are.
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Args {
+    /// `[all|line|flood|visible|memory] [--rounds N] [--seconds N] [--quick] [--help]`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+    pub(crate) rest: Vec<String>,
+}
+
+/// Measures.
+///
+/// # Errors
+///
+/// When something was answered wrongly; never on a time.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    const BUILD: [&str; 3] = ["--quiet", "--release", "--locked"];
+    shell::run(shell::cargo().arg("build").args(BUILD).args(["--package", "geoherd"]))?;
+    let mut cargo = shell::cargo();
+    cargo.arg("run").args(BUILD).args(["--package", "herd-bench", "--"]);
+    shell::run(cargo.args(&args.rest))
+}
