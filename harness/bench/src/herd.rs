@@ -121,13 +121,21 @@ impl Server {
 
     /// Records of others that were newer than what it knew.
     pub(crate) fn taken_from_others(&self) -> Result<u64> {
+        self.metric("geoherd_propagation_seconds_count")
+    }
+
+    /// Lines of the log that were not written: a log never makes a client wait.
+    pub(crate) fn log_lines_lost(&self) -> Result<u64> {
+        self.metric("geoherd_log_lines_lost_total")
+    }
+
+    fn metric(&self, name: &str) -> Result<u64> {
         let metrics = probe::http_get(self.http, "/metrics")?;
         let metrics = String::from_utf8_lossy(&metrics);
-        let line = metrics.lines().find_map(|line| {
-            line.strip_prefix("geoherd_propagation_seconds_count")
-                .and_then(|rest| rest.rsplit(' ').next())
-        });
-        line.and_then(|count| count.parse().ok()).context("no count of records in the metrics")
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value
+            .and_then(|count| count.parse().ok())
+            .with_context(|| format!("no {name} in the metrics of {}", self.name))
     }
 
     fn is_linked(&self) -> Result<bool> {

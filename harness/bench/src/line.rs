@@ -6,7 +6,7 @@
 
 use crate::Options;
 use crate::herd::Herd;
-use crate::load::{Expect, Load, Target};
+use crate::load::{Expect, Load, Requests, Target};
 use crate::process::{self, Process};
 use crate::table::{Cell, Section, Spread, grouped};
 use anyhow::{Context as _, Result};
@@ -63,22 +63,29 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Section>> {
     };
     for log_traffic in [false, true] {
         let herd = Herd::of_one(options, log_traffic)?;
-        let server = herd.first()?;
+        let first = herd.first()?;
         let server = Side {
-            address: server.address,
-            expect: Expect::At(server.name.clone()),
-            process: &server.process,
+            address: first.address,
+            expect: Expect::At(first.name.clone()),
+            process: &first.process,
         };
+        let mut answered = 0;
         for shape in SHAPES {
             // One row shows what logging every message costs, at the depth in the middle.
             if !log_traffic || shape.depth == 16 {
-                row(options, &shape, log_traffic, &server, &echo, &mut section)?;
+                answered += row(options, &shape, log_traffic, &server, &echo, &mut section)?;
             }
+        }
+        if log_traffic {
+            // A line for each message received and one for each sent.
+            let lost = first.log_lines_lost()? as f64 / (2 * answered) as f64;
+            section.remark(&format!("Of the messages to log {:.0} % were lost.", lost * 100.0));
         }
     }
     Ok(vec![section])
 }
 
+/// Measures one shape; returns how many messages the server answered.
 fn row(
     options: &Options,
     shape: &Shape,
@@ -86,7 +93,7 @@ fn row(
     server: &Side<'_>,
     echo: &Side<'_>,
     section: &mut Section,
-) -> Result<()> {
+) -> Result<u64> {
     let mut pairs = Vec::new();
     for round in 0..options.rounds() {
         // Whoever goes second finds the machine warm: that changes sides too.
@@ -115,7 +122,7 @@ fn row(
         Cell::figure(over(|(server, _)| server.cores).median, 2),
         Cell::figure(over(|(server, _)| server.load_cores).median, 2),
     ]);
-    Ok(())
+    Ok(pairs.iter().map(|(server, _)| server.answered).sum())
 }
 
 /// One of the two that are compared.
@@ -133,6 +140,8 @@ struct Rate {
     /// Cores that were busy with answering, and with asking.
     cores: f64,
     load_cores: f64,
+    /// Messages in all, warming up included.
+    answered: u64,
 }
 
 impl Side<'_> {
@@ -154,7 +163,7 @@ impl Side<'_> {
         let (began, answered, cpu, own) = look()?;
         load.pass(options.seconds());
         let (ended, answered_then, cpu_then, own_then) = look()?;
-        load.stop()?;
+        let said = load.stop()?;
         let seconds = (ended - began).as_secs_f64();
         let count = (answered_then - answered) as f64;
         let cpu = cpu_then - cpu;
@@ -163,6 +172,7 @@ impl Side<'_> {
             cpu_us: cpu * 1e6 / count,
             cores: cpu / seconds,
             load_cores: (own_then - own) / seconds,
+            answered: said.iter().map(Requests::sent).sum(),
         })
     }
 }

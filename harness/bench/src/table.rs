@@ -33,6 +33,12 @@ impl Section {
         self.rows.push(cells.into_iter().collect());
     }
 
+    /// Adds a sentence to the note.
+    pub(crate) fn remark(&mut self, sentence: &str) {
+        self.note.push(' ');
+        self.note.push_str(sentence);
+    }
+
     fn to_json(&self) -> Value {
         let row = |row: &Vec<Cell>| -> Map<String, Value> {
             let named = self.columns.iter().zip(row);
