@@ -2,7 +2,7 @@
 
 use crate::Options;
 use crate::probe;
-use crate::process::Process;
+use crate::process::{Process, Scratch};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -10,14 +10,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
 /// Running servers.
 #[derive(Debug)]
 pub(crate) struct Herd {
     pub(crate) servers: Vec<Server>,
     /// Removed when the servers have ended.
-    _dir: TempDir,
+    _dir: Scratch,
 }
 
 /// One of them.
@@ -63,7 +62,7 @@ impl Herd {
     }
 
     fn try_start(options: &Options, plan: &Plan<'_>) -> Result<Self> {
-        let dir = tempfile::tempdir()?;
+        let dir = Scratch::new()?;
         let ports = free_addresses(plan.names.len() * 2)?;
         let addresses: Vec<_> = ports
             .chunks_exact(2)

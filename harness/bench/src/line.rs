@@ -7,7 +7,7 @@
 use crate::Options;
 use crate::herd::Herd;
 use crate::load::{Expect, Load, Requests, Target};
-use crate::process::{self, Process};
+use crate::process::{self, Process, Scratch};
 use crate::table::{Cell, Section, Spread, grouped};
 use anyhow::{Context as _, Result};
 use std::net::SocketAddr;
@@ -53,7 +53,7 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Section>> {
          of those the server had and the load.",
         &COLUMNS,
     );
-    let dir = tempfile::tempdir()?;
+    let dir = Scratch::new()?;
     let mut command = Command::new(std::env::current_exe()?);
     let echo = Process::start(command.arg("echo"), &dir.path().join("echo.errors"))?;
     let echo = Side {

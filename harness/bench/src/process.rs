@@ -3,11 +3,12 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc;
 use std::time::Duration;
+use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A process for as long as this value lives.
@@ -124,9 +125,43 @@ pub(crate) fn guard() -> Result<()> {
     Ok(())
 }
 
-/// Ends every process that was started.
+/// Ends every process that was started, and removes what they wrote.
 pub(crate) fn end_all() {
     running().iter_mut().for_each(end);
+    for dir in scratches().iter() {
+        // What cannot be removed is left to the system.
+        let _left = fs::remove_dir_all(dir);
+    }
+}
+
+/// A temporary directory for what processes read and write; it goes when this value does, or with
+/// [`end_all`].
+#[derive(Debug)]
+pub(crate) struct Scratch(TempDir);
+
+/// All that exist.
+static SCRATCHES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+impl Scratch {
+    pub(crate) fn new() -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("herd-bench-").tempdir()?;
+        scratches().push(dir.path().to_owned());
+        Ok(Self(dir))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        scratches().retain(|dir| dir != self.0.path());
+    }
+}
+
+fn scratches() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
+    SCRATCHES.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn end(child: &mut Child) {

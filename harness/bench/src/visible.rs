@@ -13,7 +13,7 @@ use crate::Options;
 use crate::herd::{Herd, Plan};
 use crate::machine::pass;
 use crate::probe::{LOCATION, Probe, report, time_text, unix_nanos};
-use crate::process::Process;
+use crate::process::{Process, Scratch};
 use crate::table::{Cell, Section, Sorted};
 use anyhow::{Context as _, Result, ensure};
 use std::net::{SocketAddr, TcpListener};
@@ -134,7 +134,7 @@ fn asked(options: &Options, links: usize, reports: usize) -> Result<Sorted> {
 
 /// A line sent to a bare echo and read again.
 fn echo(count: usize) -> Result<Sorted> {
-    let dir = tempfile::tempdir()?;
+    let dir = Scratch::new()?;
     let mut command = Command::new(std::env::current_exe()?);
     let echo = Process::start(command.arg("echo"), &dir.path().join("echo.errors"))?;
     let address: SocketAddr =
