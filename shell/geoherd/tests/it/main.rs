@@ -6,6 +6,7 @@
 
 mod client;
 mod config;
+mod demo;
 
 use std::ffi::OsStr;
 use std::io::Write as _;
