@@ -1,0 +1,11 @@
+//! The real program as real processes, driven over sockets.
+
+mod bounds;
+mod foreign;
+mod google;
+mod herd;
+mod http;
+mod line;
+mod logs;
+mod start_stop;
+mod whatsat;
