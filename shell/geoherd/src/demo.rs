@@ -29,6 +29,7 @@ use clap::Args;
 use herd::Herd;
 use script::WrongReply;
 use std::hash::{BuildHasher as _, RandomState};
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Weak};
@@ -41,7 +42,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// started again meanwhile. Where the output is no terminal, it is a few lines every three seconds.
 ///
 /// Everything it starts ends with it, also on Ctrl-C. Only if the demo itself is ended with `kill -9` do
-/// its servers stay: `pkill -f geoherd-demo-` ends them.
+/// its servers stay: they are those with `geoherd-demo-` in their command line.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -93,6 +94,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 async fn hold(arguments: &Arguments) -> anyhow::Result<()> {
     // Before anything is started that a signal would have to end.
     let mut signals = Signals::new()?;
+    if io::stdout().is_terminal() && !arguments.once {
+        eprintln!("Starting {} servers and loading the map of Malta", arguments.servers);
+    }
     let demo = async {
         let herd = Herd::start(arguments.servers.into(), clean_up_on_panic).await?;
         let herd = Arc::new(herd);

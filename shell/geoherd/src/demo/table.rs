@@ -3,7 +3,6 @@
 use super::board::{Board, Seen, Server, clock, milliseconds, moves, people};
 use super::line::location;
 use super::news::Spread;
-use std::fmt::Write as _;
 
 /// How a piece of a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,20 +84,22 @@ pub(super) fn draw(board: &Board, width: usize, height: usize) -> Vec<Line> {
 fn title(board: &Board, width: usize) -> Line {
     let (up, all) = (board.servers_up(), board.servers.len());
     let look = if up == all { Look::Good } else { Look::Bad };
-    let mut text = format!(" · {} · {} reports", people(board.people.len()), board.reports);
-    let mut extra = String::new();
-    if let Some((median, longest)) = board.spread() {
-        // Writing to a String cannot fail.
-        let _infallible = write!(text, " · all know in {}", milliseconds(median));
-        extra = format!(", at most {}", milliseconds(longest));
-    }
     let line = Line::default()
         .add(Look::Bold, " geoherd demo")
         .add(Look::Dim, format!("  {}  ", clock(board.elapsed)))
-        .add(look, format!("{up} of {all} up"))
-        .add(Look::Plain, text);
-    let fits = line.width() + extra.chars().count() <= width;
-    if fits { line.add(Look::Plain, extra) } else { line }
+        .add(look, format!("{up} of {all} up"));
+    let spread = board.spread().map(|(median, longest)| {
+        let (median, longest) = (milliseconds(median), milliseconds(longest));
+        [format!(" · all know in {median}"), format!(", at most {longest}")]
+    });
+    let people = format!(" · {}", people(board.people.len()));
+    let reports = format!(" · {} reports", board.reports);
+    // As much as fits, the end first to go.
+    let parts = std::iter::once(people).chain(spread.into_iter().flatten()).chain([reports]);
+    parts.fold(line, |line, part| {
+        let fits = line.width() + part.chars().count() <= width;
+        if fits { line.add(Look::Plain, part) } else { line }
+    })
 }
 
 /// The servers in as many columns as fit; in a short form if they would take more than `rows_max`.
@@ -324,7 +325,7 @@ mod tests {
     fn a_common_terminal_shows_everything_that_matters() {
         let text = text(&draw(&board(5, 24), 80, 24));
         for part in [
-            "5 of 5 up · 24 people · 24 reports · all know in 1.5 ms",
+            "5 of 5 up · 24 people · all know in 1.5 ms, at most 1.5 ms",
             "› ● Hill      :5000  knows 24  2/2 links  ● Jaquez    :5001",
             "› kiwi.example   walks  Triq ir-Repubblika",
             "35.89890  14.51460 Smith       1.5 ms",
