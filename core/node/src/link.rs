@@ -4,7 +4,9 @@
 //! apart.
 
 use crate::peers::PeerId;
-use herd_proto::{At, Command, Frame, Framer, Hello, Instant, write_unknown};
+use herd_proto::{
+    At, Command, Frame, Framer, Hello, Instant, write_unknown, write_unknown_too_long,
+};
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -69,6 +71,8 @@ pub(crate) enum LinkLine<'a> {
     /// it for ever.
     NotUnderstood(&'a [u8]),
     Other(&'a [u8]),
+    /// The start of a line beyond the limit.
+    TooLong(&'a [u8]),
 }
 
 /// What waits for a neighbour beside reports: a hello, a ping, answers to lines that were none. Past
@@ -162,10 +166,20 @@ impl Link {
     }
 
     /// Answers a line that is none, as the line protocol asks.
-    pub(crate) fn say_not_understood(&mut self, line: &[u8]) {
-        if self.control.len() + line.len() < CONTROL_BYTES_MAX {
+    pub(crate) fn say_not_understood(&mut self, line: &LinkLine<'_>) {
+        if let LinkLine::Other(line) = line
+            && self.has_room(line.len())
+        {
             write_unknown(line, &mut self.control);
+        } else if let LinkLine::TooLong(start) = line
+            && self.has_room(start.len())
+        {
+            write_unknown_too_long(start, &mut self.control);
         }
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.control.len() + bytes < CONTROL_BYTES_MAX
     }
 
     fn say(&mut self, word: &str, rest: impl std::fmt::Display) {
@@ -208,7 +222,8 @@ pub fn is_heartbeat(line: &[u8]) -> bool {
 pub(crate) fn read<'a>(frame: &Frame<'a>) -> LinkLine<'a> {
     match frame {
         Frame::Line(line) => LinkLine::parse(line),
-        Frame::TooLong(start) => LinkLine::Other(start),
+        Frame::TooLong(start) if start.starts_with(b"?") => LinkLine::NotUnderstood(start),
+        Frame::TooLong(start) => LinkLine::TooLong(start),
     }
 }
 

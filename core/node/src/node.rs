@@ -403,10 +403,8 @@ impl Node {
                 self.outputs.push_back(Output::Event(Event::NotUnderstood { peer, line }));
             }
             (Phase::Up, line) if link.dialect == Dialect::At => {
-                if let LinkLine::Other(line) = line {
-                    link.say_not_understood(line);
-                    self.wake(id);
-                }
+                link.say_not_understood(line);
+                self.wake(id);
             }
             (Phase::Up, LinkLine::Synced) => {
                 link.heard_all = true;
@@ -425,7 +423,7 @@ impl Node {
                 }
             }
             (_, line) => {
-                let line = if let LinkLine::Other(line) = line {
+                let line = if let LinkLine::Other(line) | LinkLine::TooLong(line) = line {
                     printable(line)
                 } else {
                     printable(format!("{line:?}").as_bytes())

@@ -261,12 +261,35 @@ impl Rotating {
         })
     }
 
-    fn write(&mut self, block: &[u8]) -> io::Result<()> {
-        if self.bytes > 0 && self.bytes + block.len() as u64 > self.bytes_max {
-            self.rotate()?;
+    /// Writes whole lines, as many to each file as it may hold.
+    fn write(&mut self, mut block: &[u8]) -> io::Result<()> {
+        while !block.is_empty() {
+            let room = usize::try_from(self.bytes_max.saturating_sub(self.bytes)).unwrap_or(0);
+            let fitting = block.get(..room).unwrap_or(block);
+            let end = if fitting.len() == block.len() {
+                block.len()
+            } else {
+                fitting.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1)
+            };
+            let (now, later) = if end > 0 {
+                block.split_at(end)
+            } else if self.bytes > 0 {
+                self.rotate()?;
+                continue;
+            } else {
+                // One line longer than a file may be has a file of its own.
+                let end = block.iter().position(|&b| b == b'\n');
+                block.split_at(end.map_or(block.len(), |at| at + 1))
+            };
+            self.write_out(now)?;
+            block = later;
         }
-        let written = self.file.write_all(block);
-        // Also after an error, since part of the block may be there.
+        Ok(())
+    }
+
+    fn write_out(&mut self, lines: &[u8]) -> io::Result<()> {
+        let written = self.file.write_all(lines);
+        // Also after an error, since part of it may be there.
         self.bytes = self.file.metadata().map_or(self.bytes, |metadata| metadata.len());
         written
     }

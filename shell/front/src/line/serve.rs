@@ -2,6 +2,7 @@
 
 use super::session::{Limits, MayRelay, Session};
 use crate::host::{Host, Phase};
+use socket2::SockRef;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -76,14 +77,17 @@ async fn first_line(stream: &mut TcpStream, limits: Limits, host: &Host) -> Resu
     let mut drained = pin!(host.reached(Phase::Draining));
     loop {
         let read = poll_fn(|cx| {
-            if drained.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Err(Ended::Drained));
-            }
-            let read = ready!(read_into_scratch(stream, cx, |bytes| {
+            let read = read_into_scratch(stream, cx, |bytes| {
                 start.extend_from_slice(bytes);
                 bytes.len()
-            }));
-            Poll::Ready(read.map_err(Ended::Failed))
+            });
+            match read {
+                Poll::Ready(read) => Poll::Ready(read.map_err(Ended::Failed)),
+                Poll::Pending if is_dry(stream) => {
+                    drained.as_mut().poll(cx).map(|()| Err(Ended::Drained))
+                }
+                Poll::Pending => Poll::Pending,
+            }
         })
         .await?;
         let common = start.iter().zip(word).take_while(|(a, b)| a == b).count();
@@ -108,6 +112,13 @@ struct Connection<'a> {
     input_ended: bool,
 }
 
+/// Whether nothing has arrived that was not read. Asked of the kernel: the runtime may not have heard
+/// of it yet.
+fn is_dry(stream: &TcpStream) -> bool {
+    let mut byte = [std::mem::MaybeUninit::uninit()];
+    SockRef::from(stream).peek(&mut byte).is_err()
+}
+
 impl Connection<'_> {
     /// Does all that can be done without waiting, again and again until nothing can.
     fn poll(&mut self, draining: bool, cx: &mut Context<'_>) -> Poll<Ended> {
@@ -126,7 +137,7 @@ impl Connection<'_> {
                     Poll::Pending => {}
                 }
             }
-            if !self.input_ended && !draining && self.session.wants_input() {
+            if !self.input_ended && self.session.wants_input() {
                 match self.poll_read(cx) {
                     Poll::Ready(Ok(())) => moved = true,
                     Poll::Ready(Err(error)) => return Poll::Ready(Ended::Failed(error)),
@@ -140,7 +151,8 @@ impl Connection<'_> {
             if self.session.is_done() {
                 return Poll::Ready(Ended::ByClient);
             }
-            if draining && self.session.owes_nothing() {
+            // What has arrived is answered; only what comes later is not.
+            if draining && self.session.owes_nothing() && is_dry(&self.stream) {
                 return Poll::Ready(Ended::Drained);
             }
             if !moved {

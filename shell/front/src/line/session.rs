@@ -62,7 +62,11 @@ pub struct Session {
 #[derive(Debug)]
 enum Due {
     Bytes(Vec<u8>),
-    Answer(oneshot::Receiver<Arc<Document>>),
+    /// The AT line of a question, and its document when that comes.
+    Answer {
+        at_line: Vec<u8>,
+        document: oneshot::Receiver<Arc<Document>>,
+    },
 }
 
 #[derive(Debug)]
@@ -171,9 +175,11 @@ impl Session {
         let mut out = self.take_tail();
         let start = out.len();
         let mut ends: ArrayVec<usize, BATCH_LINES> = ArrayVec::new();
+        let mut last = start;
         let (now, question) = host.enter(|node, now| {
             let mut question = None;
             for (frame, command) in batch {
+                last = out.len();
                 let (kind, asked) =
                     answer(frame, command, may_relay, node, now, &host.name, &mut out);
                 if let Some(kind) = kind {
@@ -197,18 +203,19 @@ impl Session {
             });
             traffic.log(&self.peer, now.unix, messages);
         }
-        self.put_tail(out);
-        if let Some(query) = question {
-            match host.places.ask(&query, now.unix) {
-                Answer::Now(document) => {
-                    let mut out = self.take_tail();
-                    write_document(&document, &mut out);
-                    self.put_tail(out);
-                }
-                Answer::Later(receiver) => {
-                    self.answers_awaited += 1;
-                    self.queue.push_back(Due::Answer(receiver));
-                }
+        match question.map(|query| host.places.ask(&query, now.unix)) {
+            None => self.put_tail(out),
+            Some(Answer::Now(document)) => {
+                write_document(&document, &mut out);
+                self.put_tail(out);
+            }
+            Some(Answer::Later(document)) => {
+                // The AT line waits too, so that it leaves together with its document.
+                let at_line = out.split_off(last);
+                self.put_tail(out);
+                self.answers_awaited += 1;
+                self.queued_bytes += at_line.len();
+                self.queue.push_back(Due::Answer { at_line, document });
             }
         }
     }
@@ -223,9 +230,11 @@ impl Session {
                     self.queued_bytes -= bytes.len();
                     self.ready.append(bytes);
                 }
-                Some(Due::Answer(receiver)) => {
-                    let Poll::Ready(answer) = Pin::new(receiver).poll(cx) else { return moved };
+                Some(Due::Answer { at_line, document }) => {
+                    let Poll::Ready(answer) = Pin::new(document).poll(cx) else { return moved };
                     self.answers_awaited -= 1;
+                    self.queued_bytes -= at_line.len();
+                    self.ready.append(at_line);
                     let document = answer.unwrap_or_else(|_| {
                         let status = herd_places::Status::UnknownError;
                         Arc::new(Document::failure(status, "the server is stopping"))
@@ -267,7 +276,7 @@ impl Session {
     fn take_tail(&mut self) -> Vec<u8> {
         match self.queue.back_mut() {
             None => std::mem::take(&mut self.ready),
-            Some(Due::Answer(_)) => Vec::new(),
+            Some(Due::Answer { .. }) => Vec::new(),
             Some(Due::Bytes(bytes)) => {
                 self.queued_bytes -= bytes.len();
                 let bytes = std::mem::take(bytes);
