@@ -8,6 +8,7 @@ mod fuzz;
 mod need;
 mod runner;
 mod shell;
+mod sim;
 mod test;
 mod tidy;
 
@@ -30,6 +31,7 @@ fn run(cli: Cli) -> Result<()> {
         Chore::Test(args) => test::run(&args, cli.install),
         Chore::Fuzz(args) => fuzz::run(&args),
         Chore::Bench(args) => bench::run(&args),
+        Chore::Sim(args) => sim::run(&args),
         Chore::Part(part) => test::run_one(part, cli.install),
     }
 }
@@ -53,6 +55,8 @@ enum Chore {
     Fuzz(fuzz::Args),
     /// Measure real servers on this machine; `cargo xtask bench --help` tells the rest
     Bench(bench::Args),
+    /// Try to break the agreement between servers; `cargo xtask sim --help` tells the rest
+    Sim(sim::Args),
     #[command(flatten)]
     Part(test::Part),
 }

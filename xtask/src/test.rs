@@ -1,6 +1,6 @@
 //! `cargo xtask test`: all parts of the check in their order, each timed.
 
-use crate::{need, runner, shell, tidy};
+use crate::{need, runner, shell, sim, tidy};
 use anyhow::{Result, bail};
 use clap::{Subcommand, ValueEnum};
 use std::time::{Duration, Instant};
@@ -38,6 +38,8 @@ pub(crate) enum Part {
     Tests,
     /// The examples in the documentation
     Doctests,
+    /// The simulator of the servers' agreement, fixed seeds
+    Seeds,
     /// Licences, sources and doubles of our dependencies, where cargo-deny is installed
     Deny,
 }
@@ -50,6 +52,7 @@ const ALL: &[Part] = &[
     Part::Tidy,
     Part::Tests,
     Part::Doctests,
+    Part::Seeds,
     Part::Deny,
 ];
 const FAST: &[Part] = &[Part::Fmt, Part::Tidy, Part::Unit];
@@ -136,6 +139,7 @@ impl Part {
             Part::Unit => runner::unit_tests()?,
             Part::Tests => runner::all_tests()?,
             Part::Doctests => return runner::doctests(),
+            Part::Seeds => sim::fixed_seeds()?,
             Part::Deny => return deny(),
         }
         Ok(Outcome::Passed)
@@ -151,6 +155,7 @@ impl Part {
             Part::Unit => "unit",
             Part::Tests => "tests",
             Part::Doctests => "doctests",
+            Part::Seeds => "seeds",
             Part::Deny => "deny",
         }
     }

@@ -7,20 +7,24 @@
 //! [`poll_transmit`](Node::poll_transmit) when its socket has room, so a slow neighbour queues
 //! nothing here.
 //!
-//! Absent on purpose: how a client's protocol looks (`shell/front`) and how an update spreads
+//! Absent on purpose: how a client's protocol looks (`shell/front`) and how servers agree
 //! (`core/replica`). Between servers only bytes go in and out, so the driver does not know what
 //! stands in them.
 
 mod link;
+mod links;
 mod node;
 mod output;
 mod peers;
 mod stats;
+mod transcript;
 
-pub use link::{Dialect, is_heartbeat};
+pub use link::Dialect;
 pub use node::{Located, Node, Settings};
 pub use output::{CloseReason, Event, Output};
 pub use peers::{DialRole, PeerId, PeerSettings, PeerState, PeerStatus, Readiness};
 pub use stats::{Counters, DELAY_BOUNDS_NS, Histogram, PeerCounters};
 
-pub use herd_replica::LinkId;
+pub use transcript::Transcript;
+
+pub use herd_replica::{LinkId, Redundancy};

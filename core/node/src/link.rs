@@ -1,19 +1,21 @@
-//! One connection between two servers: its hello, its heartbeat, and lines in both directions.
+//! One connection between two servers: its hello, its heartbeat, and what goes over it.
 //!
-//! What the lines mean for the node's knowledge is decided in `node.rs`; here they are only told
-//! apart.
+//! It begins with lines. Two servers of this product change to frames after their hellos; a foreign
+//! server stays with lines. What either means for the node's knowledge is decided in `node.rs`.
 
 use crate::peers::PeerId;
+use herd_proto::peer::Message;
 use herd_proto::{
     At, Command, Frame, Framer, Hello, Instant, write_unknown, write_unknown_too_long,
 };
+use herd_replica::Cursor;
 use std::io::Write as _;
 use std::time::Duration;
 
 /// What a neighbour speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// This product's: a hello first, heartbeats, and a word when all has been sent.
+    /// This product's: a hello first, then frames.
     Native,
     /// AT lines and nothing else, as any other implementation of the protocol.
     At,
@@ -41,9 +43,12 @@ pub(crate) struct Link {
     pub(crate) opened: Instant,
     pub(crate) heard: Instant,
     pub(crate) pinged: Instant,
-    /// Said "that is all" / heard it.
-    pub(crate) told_all: bool,
-    pub(crate) heard_all: bool,
+    /// All that the other side held when the link came up is known here.
+    pub(crate) caught_up: bool,
+    /// How far a foreign server has been told what changes.
+    pub(crate) cursor: Cursor,
+    /// The start of a frame that is not whole yet; at most one frame.
+    partial: Vec<u8>,
     /// Lines to send before any report; at most [`CONTROL_BYTES_MAX`].
     control: Vec<u8>,
     /// A ping to answer; only the last, so that pinging without reading gains nothing.
@@ -60,11 +65,6 @@ pub(crate) enum LinkLine<'a> {
     Blank,
     Hello(Hello<'a>),
     At(At<'a>),
-    /// All that the sender knew when the link came up has been sent.
-    Synced,
-    /// To be answered with the same number.
-    Ping(u64),
-    Pong(u64),
     /// The sender will not talk to this node, and why.
     Refused(&'a str),
     /// `? …`: the other side did not understand something. Never answered: two servers would bounce
@@ -79,9 +79,6 @@ pub(crate) enum LinkLine<'a> {
 /// this such answers are dropped; they are for people who try things out, not for programs.
 const CONTROL_BYTES_MAX: usize = 64 * 1024;
 
-const SYNCED: &[u8] = b"SYNCED";
-const PING: &str = "PING ";
-const PONG: &str = "PONG ";
 const REFUSED: &str = "REFUSED ";
 
 impl<'a> LinkLine<'a> {
@@ -94,16 +91,8 @@ impl<'a> LinkLine<'a> {
             Command::Blank => return Self::Blank,
             Command::Iamat(_) | Command::Whatsat(_) | Command::Unknown => {}
         }
-        if line == SYNCED {
-            return Self::Synced;
-        }
         let text = std::str::from_utf8(line).unwrap_or_default();
-        let number = |prefix| text.strip_prefix(prefix)?.parse().ok();
-        if let Some(sent) = number(PING) {
-            Self::Ping(sent)
-        } else if let Some(sent) = number(PONG) {
-            Self::Pong(sent)
-        } else if let Some(reason) = text.strip_prefix(REFUSED) {
+        if let Some(reason) = text.strip_prefix(REFUSED) {
             Self::Refused(reason)
         } else if let Some(hello) = Hello::parse(line) {
             Self::Hello(hello)
@@ -130,8 +119,9 @@ impl Link {
             opened: now,
             heard: now,
             pinged: now,
-            told_all: false,
-            heard_all: dialect == Dialect::At,
+            caught_up: dialect == Dialect::At,
+            cursor: Cursor::default(),
+            partial: Vec::new(),
             control: Vec::new(),
             pong_due: None,
             waiting: false,
@@ -150,7 +140,7 @@ impl Link {
 
     pub(crate) fn say_ping(&mut self, now: Instant) {
         self.pinged = now;
-        self.say(PING, now.nanos());
+        Message::Ping { sent: now.nanos() }.encode(&mut self.control);
     }
 
     pub(crate) fn say_pong(&mut self, sent: u64) {
@@ -162,7 +152,8 @@ impl Link {
     }
 
     pub(crate) fn say_refused(&mut self, reason: &impl std::fmt::Display) {
-        self.say(REFUSED, reason);
+        // Writing to a Vec cannot fail.
+        let _infallible = writeln!(self.control, "{REFUSED}{reason}");
     }
 
     /// Answers a line that is none, as the line protocol asks.
@@ -182,22 +173,30 @@ impl Link {
         self.control.len() + bytes < CONTROL_BYTES_MAX
     }
 
-    fn say(&mut self, word: &str, rest: impl std::fmt::Display) {
-        // Writing to a Vec cannot fail.
-        let _infallible = writeln!(self.control, "{word}{rest}");
+    /// The last words: why this side ends the link.
+    pub(crate) fn say_bye(&mut self, reason: &str) {
+        Message::Bye { reason }.encode(&mut self.control);
     }
 
-    /// Moves the lines that go before any report to `out`.
+    /// Moves what goes before any report to `out`.
     pub(crate) fn drain_control(&mut self, out: &mut Vec<u8>) {
         if let Some(sent) = self.pong_due.take() {
-            self.say(PONG, sent);
+            Message::Pong { sent }.encode(&mut self.control);
         }
         out.append(&mut self.control);
     }
 
-    pub(crate) fn write_synced(out: &mut Vec<u8>) {
-        out.extend_from_slice(SYNCED);
-        out.push(b'\n');
+    /// Lends out the bytes of frames that have come, whole or not.
+    pub(crate) fn take_partial(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.partial)
+    }
+
+    pub(crate) fn put_partial(&mut self, partial: Vec<u8>) {
+        self.partial = partial;
+    }
+
+    pub(crate) fn speaks_frames(&self) -> bool {
+        self.phase == Phase::Up && self.dialect == Dialect::Native
     }
 
     /// When something must be done here even if nothing happens.
@@ -211,11 +210,6 @@ impl Link {
             }
         }
     }
-}
-
-/// Whether `line` only keeps a link alive: nothing that a log of messages should be full of.
-pub fn is_heartbeat(line: &[u8]) -> bool {
-    line.is_empty() || line.starts_with(PING.as_bytes()) || line.starts_with(PONG.as_bytes())
 }
 
 /// How a [`Frame`] of a link reads.
@@ -238,10 +232,6 @@ mod tests {
         };
         check("", LinkLine::Blank);
         check("\r", LinkLine::Blank);
-        check("SYNCED", LinkLine::Synced);
-        check("PING 17", LinkLine::Ping(17));
-        check("PONG 17", LinkLine::Pong(17));
-        check("PING x", LinkLine::Other(b"PING x"));
         check("REFUSED go away", LinkLine::Refused("go away"));
         check("? AT", LinkLine::NotUnderstood(b"? AT"));
         check("AT Hill", LinkLine::Other(b"AT Hill"));

@@ -1,15 +1,15 @@
 //! The state machine: reports and questions of clients, links to neighbours, and time.
 
-use crate::link::{Dialect, Link, LinkLine, Phase, read};
-use crate::output::{CloseReason, Event, Output, Refusal};
+use crate::link::{Dialect, Link, Phase};
+use crate::output::{CloseReason, Event, Output};
 use crate::peers::{
-    Backoff, DialRole, Dialing, Peer, PeerId, PeerSettings, PeerState, PeerStatus, Readiness,
+    Backoff, Dialing, Peer, PeerId, PeerSettings, PeerState, PeerStatus, Readiness,
 };
 use crate::stats::Counters;
 use herd_geo::{Point, parse_iso6709};
-use herd_proto::{At, Difference, Hello, Iamat, Instant, Now, Report, UnixTime, effective_time};
-use herd_replica::{Applied, LinkId, Record, Replica, Source};
-use std::collections::{BTreeMap, VecDeque};
+use herd_proto::{At, Difference, Iamat, Instant, Now, Report, UnixTime, effective_time};
+use herd_replica::{Applied, LinkId, Origin, Record, Redundancy, Replica, Tuning};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// What a node needs to know to be one.
@@ -25,6 +25,12 @@ pub struct Settings {
     pub seed: u64,
     /// Its neighbours.
     pub peers: Vec<PeerSettings>,
+    /// All servers of the herd that speak this product's protocol, this one among them.
+    pub members: BTreeSet<Box<str>>,
+    /// By how many ways each server's updates are asked for.
+    pub redundancy: Redundancy,
+    /// A server absent for so long is not waited for when what is superseded is forgotten.
+    pub forget_after: Duration,
     /// A report may be ordered at most so far ahead of this server's clock.
     pub future_skew_max: Duration,
     /// Bytes of a line between servers at most, without line feed.
@@ -59,18 +65,19 @@ pub struct Located<'a> {
 /// waits, and none does I/O.
 #[derive(Debug)]
 pub struct Node {
-    settings: Settings,
-    replica: Replica,
-    peers: Vec<Peer>,
-    links: BTreeMap<LinkId, Link>,
-    links_opened: u64,
-    outputs: VecDeque<Output>,
+    pub(crate) settings: Settings,
+    pub(crate) replica: Replica,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) links: BTreeMap<LinkId, Link>,
+    pub(crate) links_opened: u64,
+    pub(crate) outputs: VecDeque<Output>,
     timeout: Option<Instant>,
-    chance: Chance,
-    counters: Counters,
+    pub(crate) chance: Chance,
+    pub(crate) counters: Counters,
     started: Instant,
     clamp_told: Option<Instant>,
-    /// Reused for encoding one value.
+    /// Reused for encoding one key and one value.
+    key: Vec<u8>,
     value: Vec<u8>,
 }
 
@@ -82,7 +89,7 @@ impl Node {
         let mut chance = Chance(settings.seed);
         let mut node = Self {
             peers: settings.peers.iter().map(peer).collect(),
-            replica: Replica::new(chance.next()),
+            replica: Replica::new(replica_settings(&settings, chance.next()), now),
             settings,
             links: BTreeMap::new(),
             links_opened: 0,
@@ -92,6 +99,7 @@ impl Node {
             counters: Counters::default(),
             started: now.instant,
             clamp_told: None,
+            key: Vec::new(),
             value: Vec::new(),
         };
         node.set_timeout();
@@ -126,7 +134,7 @@ impl Node {
         let mut value = std::mem::take(&mut self.value);
         value.clear();
         Report::encode_received(&self.settings.name, iamat, now.unix, &mut value);
-        match self.apply(iamat.client, effective, &value, Source::Here) {
+        match self.apply(iamat.client, effective, &value, None, now) {
             Applied::Newer => self.counters.updates += 1,
             Applied::NotNewer | Applied::Full => self.counters.not_newer += 1,
         }
@@ -135,119 +143,41 @@ impl Node {
     }
 
     /// An AT line came from somebody who may speak for a server but is no neighbour's link.
-    pub fn handle_relay(&mut self, at: &At<'_>) {
+    pub fn handle_relay(&mut self, at: &At<'_>, now: Now) {
         self.counters.relayed += 1;
-        self.apply_at(at, Source::Here);
+        self.apply_at(at, None, now);
     }
 
     /// The newest report of `client`, if any server has told this one of it.
     pub fn locate(&self, client: &str) -> Option<Located<'_>> {
-        let record = self.replica.get(client.as_bytes())?;
+        let key = [&[REPORT], client.as_bytes()].concat();
+        let record = self.replica.get(&key).filter(|record| !record.tombstone)?;
         let report = Report::decode(record.value)?;
         let point = parse_iso6709(report.location.as_bytes()).ok()?;
         Some(Located { report, point })
     }
 
-    // ---- links ----
-
-    /// A connection that [`Output::Connect`] asked for is open. Drive it as the link returned.
-    pub fn handle_connected(&mut self, peer: PeerId, now: Now) -> Option<LinkId> {
-        let settings = &self.peers.get(peer.0)?.settings;
-        let dialect = settings.dialect;
-        let phase = match dialect {
-            Dialect::At => Phase::Up,
-            Dialect::Native => Phase::Greeting { until: now.instant + self.settings.hello_within },
-        };
-        let id = self.add_link(Some(peer), dialect, phase, now);
-        match dialect {
-            Dialect::At => {
-                if let Some(peer) = self.peers.get_mut(peer.0) {
-                    peer.dialing = Dialing::Idle;
+    /// Carries out what the replica asks for.
+    pub(crate) fn after_replica(&mut self, now: Now) {
+        while let Some(output) = self.replica.poll_output() {
+            match output {
+                herd_replica::Output::Transmit(id) => self.wake(id),
+                herd_replica::Output::Close(id, fault) => {
+                    if let Some(link) = self.links.get_mut(&id) {
+                        link.say_bye(&fault.to_string());
+                    }
+                    self.close_link(id, CloseReason::Fault(fault), now);
                 }
-                self.link_up(id, peer, now);
-            }
-            Dialect::Native => {
-                if let Some(peer) = self.peers.get_mut(peer.0) {
-                    peer.dialing = Dialing::Greeting(id);
-                }
-                self.say_hello(id);
-            }
-        }
-        self.set_timeout();
-        Some(id)
-    }
-
-    /// A connection that [`Output::Connect`] asked for could not be opened.
-    pub fn handle_connect_failed(&mut self, peer: PeerId, why: String, now: Now) {
-        let (backoff, chance) = (self.backoff(), self.chance.next());
-        if let Some(peer) = self.peers.get_mut(peer.0) {
-            peer.dial_failed(why, backoff, chance, now.instant);
-        }
-        self.set_timeout();
-    }
-
-    /// Somebody connected and its first line is a hello. Drive the connection as the link returned,
-    /// beginning with that line.
-    pub fn handle_accepted(&mut self, now: Now) -> LinkId {
-        let phase = Phase::Greeting { until: now.instant + self.settings.hello_within };
-        let id = self.add_link(None, Dialect::Native, phase, now);
-        self.set_timeout();
-        id
-    }
-
-    /// Bytes came in on a link.
-    pub fn handle_link_input(&mut self, id: LinkId, bytes: &[u8], now: Now) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        link.heard = now.instant;
-        if let Some(peer) = link.peer.and_then(|peer| self.peers.get_mut(peer.0)) {
-            peer.counters.bytes_received += bytes.len() as u64;
-        }
-        let Some(mut framer) = link.take_framer() else { return };
-        for frame in framer.feed(bytes) {
-            self.handle_link_line(id, &read(&frame), now);
-        }
-        framer.settle();
-        if let Some(link) = self.links.get_mut(&id) {
-            link.put_framer(framer);
-        }
-        self.set_timeout();
-    }
-
-    /// A link's socket was closed, by this side (after [`Output::Close`]) or the other, or failed.
-    pub fn handle_link_closed(&mut self, id: LinkId, why: String, now: Now) {
-        self.retire_link(id, CloseReason::Socket(why), now);
-        self.links.remove(&id);
-        self.set_timeout();
-    }
-
-    /// Appends what is to be sent on a link now, until `out` has at least `budget` bytes or nothing
-    /// is left. If nothing was appended, [`Output::Transmit`] tells when to ask again.
-    pub fn poll_transmit(&mut self, id: LinkId, out: &mut Vec<u8>, budget: usize) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let start = out.len();
-        link.drain_control(out);
-        let mut records = 0;
-        if link.phase == Phase::Up {
-            while out.len() < budget {
-                let Some(record) = self.replica.poll_link(id) else { break };
-                if let Some((client, report)) = decode(&record) {
-                    report.write_at(client, out);
-                    records += 1;
-                }
-            }
-            if !link.told_all && self.replica.has_caught_up(id) {
-                link.told_all = true;
-                if link.dialect == Dialect::Native {
-                    Link::write_synced(out);
+                herd_replica::Output::Event(event) => {
+                    self.outputs.push_back(Output::Event(Event::Replica(event)));
                 }
             }
         }
-        let sent = out.len() - start;
-        link.waiting = sent == 0;
-        if let Some(peer) = link.peer.and_then(|peer| self.peers.get_mut(peer.0)) {
-            peer.counters.records_sent += records;
-            peer.counters.bytes_sent += sent as u64;
+        if self.replica.take_changed() {
+            self.wake_foreign();
         }
+        let due = self.replica.poll_timeout();
+        self.timeout = Some(self.timeout.map_or(due, |timeout| timeout.min(due)));
     }
 
     /// A moment that [`poll_timeout`](Self::poll_timeout) named has come.
@@ -283,6 +213,19 @@ impl Node {
         for id in pinged {
             self.wake(id);
         }
+        if self.replica.poll_timeout() <= now.instant {
+            self.replica.handle_timeout(now);
+        }
+        for (&id, link) in &mut self.links {
+            if link.phase == Phase::Up && !link.caught_up && self.replica.is_caught_up(id) {
+                link.caught_up = true;
+                let after = now.instant.since(link.opened);
+                let peer = link.peer.and_then(|peer| self.peers.get(peer.0));
+                let peer = peer.map(|peer| peer.settings.name.clone()).unwrap_or_default();
+                self.outputs.push_back(Output::Event(Event::CaughtUp { peer, after }));
+            }
+        }
+        self.after_replica(now);
         self.set_timeout();
     }
 
@@ -335,13 +278,15 @@ impl Node {
 
     // ---- inside ----
 
-    fn apply_at(&mut self, at: &At<'_>, source: Source) -> Applied {
+    pub(crate) fn apply_at(&mut self, at: &At<'_>, from: Option<LinkId>, now: Now) -> Applied {
         let skew_max = self.settings.future_skew_max;
         let effective = effective_time(at.report.time, at.difference, skew_max);
+        // This server is the first of ours to hear it, so its clock bounds what the line may claim.
+        let effective = effective.min(now.unix.saturating_add(skew_max));
         let mut value = std::mem::take(&mut self.value);
         value.clear();
         Report::encode_relayed(at, &mut value);
-        let applied = self.apply(at.report.client, effective, &value, source);
+        let applied = self.apply(at.report.client, effective, &value, from, now);
         self.value = value;
         applied
     }
@@ -351,19 +296,21 @@ impl Node {
         client: &str,
         effective: UnixTime,
         value: &[u8],
-        source: Source,
+        from: Option<LinkId>,
+        now: Now,
     ) -> Applied {
-        let key = client.as_bytes();
-        let record = Record { key, effective_ns: effective.nanos(), value };
-        let applied = self.replica.apply(record, source);
-        if applied == Applied::Newer {
-            for (&id, link) in &mut self.links {
-                if link.waiting && link.phase == Phase::Up {
-                    link.waiting = false;
-                    self.outputs.push_back(Output::Transmit(id));
-                }
-            }
-        }
+        let mut key = std::mem::take(&mut self.key);
+        key.clear();
+        key.push(REPORT);
+        key.extend_from_slice(client.as_bytes());
+        let effective_ns = effective.nanos();
+        let record = Record { key: &key, effective_ns, tombstone: false, value };
+        let applied = match from {
+            None => self.replica.update(record, now),
+            Some(link) => self.replica.relay(record, link, now),
+        };
+        self.key = key;
+        self.after_replica(now);
         applied
     }
 
@@ -378,256 +325,66 @@ impl Node {
         }
     }
 
-    fn handle_link_line(&mut self, id: LinkId, line: &LinkLine<'_>, now: Now) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        match (link.phase, line) {
-            (Phase::Closing, _) | (_, LinkLine::Blank) => {}
-            (Phase::Greeting { .. }, LinkLine::Hello(hello)) => self.greet(id, hello, now),
-            (_, LinkLine::Refused(reason)) => {
-                let reason = CloseReason::RefusedByPeer((*reason).to_owned());
-                self.close_link(id, reason, now);
-            }
-            // It does not know our hello: it is a foreign server, whatever the configuration says.
-            (Phase::Greeting { .. }, LinkLine::NotUnderstood(_)) if link.dialed => {
-                link.dialect = Dialect::At;
-                link.heard_all = true;
-                if let Some(peer) = link.peer {
-                    self.end_dialing(peer);
-                    self.link_up(id, peer, now);
-                }
-            }
-            (Phase::Up, LinkLine::At(at)) => self.handle_at(id, at, now),
-            (_, LinkLine::NotUnderstood(line)) => {
-                let peer = link.peer.map_or("", |peer| self.peer_name(peer)).to_owned();
-                let line = printable(line);
-                self.outputs.push_back(Output::Event(Event::NotUnderstood { peer, line }));
-            }
-            (Phase::Up, line) if link.dialect == Dialect::At => {
-                link.say_not_understood(line);
-                self.wake(id);
-            }
-            (Phase::Up, LinkLine::Synced) => {
-                link.heard_all = true;
-                let after = now.instant.since(link.opened);
-                let peer = link.peer.map_or("", |peer| self.peer_name(peer)).to_owned();
-                self.outputs.push_back(Output::Event(Event::CaughtUp { peer, after }));
-            }
-            (Phase::Up, LinkLine::Ping(sent)) => {
-                link.say_pong(*sent);
-                self.wake(id);
-            }
-            (Phase::Up, LinkLine::Pong(sent)) => {
-                let round_trip = now.instant.since(Instant::from_nanos(*sent));
-                if let Some(peer) = link.peer.and_then(|peer| self.peers.get_mut(peer.0)) {
-                    peer.round_trip = Some(round_trip);
-                }
-            }
-            (_, line) => {
-                let line = if let LinkLine::Other(line) | LinkLine::TooLong(line) = line {
-                    printable(line)
-                } else {
-                    printable(format!("{line:?}").as_bytes())
-                };
-                self.close_link(id, CloseReason::Nonsense(line), now);
-            }
-        }
-    }
-
-    fn handle_at(&mut self, id: LinkId, at: &At<'_>, now: Now) {
-        let peer = self.links.get(&id).and_then(|link| link.peer);
-        if let Some(peer) = peer.and_then(|peer| self.peers.get_mut(peer.0)) {
-            peer.counters.records_received += 1;
-        }
-        if self.apply_at(at, Source::Link(id)) == Applied::Newer {
-            let received = at.report.time.nanos().saturating_add(at.difference.nanos());
-            self.counters.propagation.record(now.unix.nanos().saturating_sub(received));
-        }
-    }
-
-    /// The other side said who it is.
-    fn greet(&mut self, id: LinkId, hello: &Hello<'_>, now: Now) {
-        let peer = match self.judge(id, hello) {
-            Ok(peer) => peer,
-            Err(refusal) => {
-                if let Some(link) = self.links.get_mut(&id) {
-                    link.say_refused(&refusal);
-                }
-                self.close_link(id, CloseReason::Refused(refusal), now);
-                return;
-            }
-        };
-        if let Some(old) = self.peers.get(peer.0).and_then(|peer| peer.link) {
-            self.close_link(old, CloseReason::Replaced, now);
-        }
-        let Some(link) = self.links.get_mut(&id) else { return };
-        link.peer = Some(peer);
-        link.incarnation = hello.incarnation;
-        link.phase = Phase::Up;
-        if link.dialed {
-            self.end_dialing(peer);
-        } else {
-            self.say_hello(id);
-        }
-        self.link_up(id, peer, now);
-    }
-
-    /// Which neighbour a hello comes from, or why it is not talked to.
-    fn judge(&self, id: LinkId, hello: &Hello<'_>) -> Result<PeerId, Refusal> {
-        let (ours, found) = (&self.settings, hello.server);
-        if hello.herd != ours.herd {
-            let (ours, theirs) = (ours.herd.clone(), hello.herd.to_owned());
-            return Err(Refusal::OtherHerd { ours, theirs });
-        }
-        if found == ours.name {
-            return Err(Refusal::OwnName(ours.name.clone()));
-        }
-        let Some(link) = self.links.get(&id) else { return Err(Refusal::AlreadyLinked) };
-        let id = if let Some(expected) = link.peer {
-            let expected_name = self.peer_name(expected);
-            if expected_name != found {
-                let (expected, found) = (expected_name.to_owned(), found.to_owned());
-                return Err(Refusal::WrongServer { expected, found });
-            }
-            expected
-        } else {
-            let at = self.peers.iter().position(|peer| peer.settings.name == found);
-            PeerId(at.ok_or_else(|| Refusal::NotANeighbor(found.to_owned()))?)
-        };
-        // Of two connections the one stays that the side opened which dials always; unless the other
-        // side has started anew and cannot know it.
-        let Some(peer) = self.peers.get(id.0) else { return Err(Refusal::AlreadyLinked) };
-        let keeps = |link: &Link| link.dialed == (peer.settings.role == DialRole::Always);
-        let old = peer.link.and_then(|old| self.links.get(&old));
-        if old.is_some_and(|old| keeps(old) && !keeps(link) && old.incarnation == hello.incarnation)
-        {
-            return Err(Refusal::AlreadyLinked);
-        }
-        Ok(id)
-    }
-
-    fn link_up(&mut self, id: LinkId, peer: PeerId, now: Now) {
-        self.replica.open_link(id);
-        if let Some(link) = self.links.get_mut(&id) {
-            link.phase = Phase::Up;
-            link.pinged = now.instant;
-            let (dialed, plain) = (link.dialed, link.dialect == Dialect::At);
-            let name = self.peer_name(peer).to_owned();
-            self.outputs.push_back(Output::Event(Event::LinkUp { peer: name, dialed, plain }));
-        }
-        if let Some(peer) = self.peers.get_mut(peer.0) {
-            peer.link_up(id, now.instant);
-        }
-        self.wake(id);
-    }
-
-    fn add_link(
-        &mut self,
-        peer: Option<PeerId>,
-        dialect: Dialect,
-        phase: Phase,
-        now: Now,
-    ) -> LinkId {
-        self.links_opened += 1;
-        let id = LinkId(self.links_opened);
-        let link = Link::new(peer, dialect, phase, self.settings.line_bytes_max, now.instant);
-        self.links.insert(id, link);
-        id
-    }
-
-    fn say_hello(&mut self, id: LinkId) {
-        let Settings { herd, name, incarnation, .. } = &self.settings;
-        let hello = Hello { herd, server: name, incarnation: *incarnation, features: "-" };
-        if let Some(link) = self.links.get_mut(&id) {
-            link.say_hello(&hello);
-        }
-        self.wake(id);
-    }
-
-    /// The driver shall look for something to send, once, however often this is called before it does.
-    fn wake(&mut self, id: LinkId) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        if link.waiting {
-            link.waiting = false;
-            self.outputs.push_back(Output::Transmit(id));
-        }
-    }
-
-    /// A link ends from this side: its last words may still be sent, nothing else.
-    fn close_link(&mut self, id: LinkId, reason: CloseReason, now: Now) {
-        if self.retire_link(id, reason, now) {
-            self.outputs.push_back(Output::Close(id));
-        }
-    }
-
-    /// Unties a link from the herd. False if that was done before, or there is no such link.
-    fn retire_link(&mut self, id: LinkId, reason: CloseReason, now: Now) -> bool {
-        let Some(link) = self.links.get_mut(&id).filter(|link| link.phase != Phase::Closing) else {
-            return false;
-        };
-        link.phase = Phase::Closing;
-        let peer = link.peer;
-        self.replica.close_link(id);
-        let (backoff, chance) = (self.backoff(), self.chance.next());
-        if let Some(peer) = peer.and_then(|peer| self.peers.get_mut(peer.0)) {
-            if peer.link == Some(id) {
-                peer.link_down(reason.to_string(), backoff, chance, now.instant);
-            } else if peer.dialing == Dialing::Greeting(id) {
-                peer.dial_failed(reason.to_string(), backoff, chance, now.instant);
-            }
-        }
-        let peer = peer.map(|peer| self.peer_name(peer).to_owned());
-        self.outputs.push_back(Output::Event(Event::LinkDown { peer, reason }));
-        true
-    }
-
-    fn end_dialing(&mut self, peer: PeerId) {
-        if let Some(peer) = self.peers.get_mut(peer.0) {
-            peer.dialing = Dialing::Idle;
-        }
-    }
-
     fn state(&self, peer: &Peer) -> PeerState {
         match (peer.link.and_then(|id| self.links.get(&id)), peer.dialing) {
-            (Some(link), _) if link.heard_all => PeerState::Up,
+            (Some(link), _) if link.caught_up => PeerState::Up,
             (Some(_), _) => PeerState::CatchingUp,
             (None, Dialing::Connecting | Dialing::Greeting(_)) => PeerState::Connecting,
             (None, Dialing::Idle | Dialing::At(_)) => PeerState::Down,
         }
     }
 
-    fn backoff(&self) -> Backoff {
+    pub(crate) fn backoff(&self) -> Backoff {
         Backoff { min: self.settings.backoff_min, max: self.settings.backoff_max }
     }
 
     /// Only links and dials have timers, so only what changes those comes here.
-    fn set_timeout(&mut self) {
+    pub(crate) fn set_timeout(&mut self) {
         let Settings { ping_every, dead_after, .. } = self.settings;
         let dials = self.peers.iter().filter_map(|peer| match peer.dialing {
             Dialing::At(when) => Some(when),
             Dialing::Idle | Dialing::Connecting | Dialing::Greeting(_) => None,
         });
         let links = self.links.values().filter_map(|link| link.deadline(ping_every, dead_after));
-        self.timeout = dials.chain(links).min();
+        self.timeout = dials.chain(links).chain([self.replica.poll_timeout()]).min();
+    }
+}
+
+/// The first byte of a key says what kind of value it has; this one: a client's newest report.
+const REPORT: u8 = b'r';
+
+fn replica_settings(settings: &Settings, seed: u64) -> herd_replica::Settings {
+    let Settings { name, incarnation, members, redundancy, future_skew_max, forget_after, .. } =
+        settings;
+    herd_replica::Settings {
+        origin: Origin { server: name.as_str().into(), incarnation: *incarnation },
+        members: members.clone(),
+        redundancy: *redundancy,
+        future_skew_max: *future_skew_max,
+        forget_after: *forget_after,
+        tuning: Tuning::default(),
+        seed,
     }
 }
 
 /// A record as a report; None if it is none, which only another kind of value can be.
-fn decode<'a>(record: &Record<'a>) -> Option<(&'a str, Report<'a>)> {
-    Some((std::str::from_utf8(record.key).ok()?, Report::decode(record.value)?))
+pub(crate) fn decode<'a>(record: &Record<'a>) -> Option<(&'a str, Report<'a>)> {
+    decode_record(record.key, record.value)
 }
 
-/// The start of a foreign line, fit for a log.
-fn printable(line: &[u8]) -> String {
-    const SHOWN_BYTES: usize = 120;
-    line.get(..SHOWN_BYTES).unwrap_or(line).escape_ascii().to_string()
+/// A client's name and its report out of key and value; None for another kind of value.
+pub(crate) fn decode_record<'a>(key: &'a [u8], value: &'a [u8]) -> Option<(&'a str, Report<'a>)> {
+    let (&kind, client) = key.split_first()?;
+    let client = std::str::from_utf8(client).ok().filter(|_| kind == REPORT)?;
+    Some((client, Report::decode(value)?))
 }
 
 /// A small generator of random numbers (SplitMix64): enough for jitter, not for secrets.
 #[derive(Debug)]
-struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

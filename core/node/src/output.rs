@@ -53,6 +53,8 @@ pub enum Event {
         /// Its words.
         line: String,
     },
+    /// Something happened in the agreement between servers.
+    Replica(herd_replica::Event),
     /// A report claimed a time so far ahead that it is ordered as if it were nearer. Told at most
     /// once a second; counted always.
     Clamped {
@@ -82,8 +84,11 @@ pub enum CloseReason {
     /// The other side will not talk to this one; its words.
     #[error("refused by the other side: {0}")]
     RefusedByPeer(String),
-    /// Something that is no line between servers.
-    #[error("not a line between servers: {0:?}")]
+    /// What it said cannot be gone on with.
+    #[error("{0}")]
+    Fault(herd_replica::Fault),
+    /// Something that is no line or frame between servers.
+    #[error("not understood: {0}")]
     Nonsense(String),
 }
 

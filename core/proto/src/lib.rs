@@ -10,6 +10,7 @@ mod command;
 mod fields;
 mod framing;
 mod hello;
+pub mod peer;
 mod report;
 mod time;
 

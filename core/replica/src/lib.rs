@@ -1,15 +1,35 @@
 //! What one node knows, and how nodes come to agree on it.
 //!
-//! A [`Replica`] holds the newest record of every key and passes on what is newer than it knew, to
-//! every link but the one it came from. Values are opaque: they are compared and copied, never read.
-//! Nothing here knows a wire format, a socket, a timer or a peer's name; a link is a number.
+//! Every origin numbers its own updates; a node keeps, for each origin and key, what that origin last
+//! wrote, and how far it holds the origin's stream. Streams flow along one tree each, chosen by who
+//! delivers first. Values are opaque: they are compared and copied, never read.
 //!
-//! Absent on purpose: queues. What a link still has to be told is a position in one log of latest
-//! changes, so a neighbour that is slow, frozen or away costs no memory, and one that comes back is
-//! sent each key once, as it is now.
+//! Nothing here knows a wire format, a socket or a clock; time is an argument, messages are values.
+//!
+//! Absent on purpose: queues. What a link still has to be told is a position in a log of arrivals, so a
+//! neighbour that is slow, frozen or away costs no memory.
 
+mod census;
+mod collect;
+mod feed;
+mod link;
 mod log;
+mod members;
+mod mutants;
+mod origin;
 mod replica;
-mod table;
+mod send;
+mod store;
+#[cfg(test)]
+mod tests;
+mod tuning;
 
-pub use replica::{Applied, LinkId, Record, Replica, Source};
+pub use census::{Census, StreamState};
+pub use feed::Cursor;
+#[cfg(feature = "mutants")]
+pub use mutants::Mutant;
+pub use origin::Origin;
+pub use replica::{
+    Applied, Event, Fault, Happenings, LinkId, Output, Record, Redundancy, Replica, Settings, Sink,
+};
+pub use tuning::Tuning;

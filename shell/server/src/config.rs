@@ -28,7 +28,7 @@ pub use schema::schema;
 pub use secret::Secret;
 pub use sections::{
     AcceptAtFrom, Config, Google, GoogleApi, Herd, Limits, Log, LogFormat, Places, Protocol,
-    Provider, Server,
+    Provider, Redundancy, Server,
 };
 pub use suggest::nearest;
 pub use text::{BaseUrl, ParseBaseUrlError, ParseDurationError, format_duration, parse_duration};

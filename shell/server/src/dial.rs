@@ -142,6 +142,7 @@ fn tell(event: Event) {
             let peer = peer.as_deref().unwrap_or("?");
             warn!(peer, %reason, "link down");
         }
+        Event::Replica(event) => info!(?event, "agreement between servers"),
         Event::NotUnderstood { peer, line } => warn!(peer, line, "not understood by a neighbour"),
         Event::Clamped { ahead } => {
             warn!(?ahead, "a report's time is far ahead of this server's clock");

@@ -3,8 +3,7 @@
 //! What the bytes mean is not known here.
 
 use herd_front::{Direction, Host, LinkSignal, Phase, TrafficLog};
-use herd_node::{LinkId, is_heartbeat};
-use herd_proto::{Frame, Framer};
+use herd_node::{LinkId, Transcript};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
@@ -62,7 +61,7 @@ pub(crate) async fn run(
         host.traffic.as_ref().map(|log| Tap {
             log,
             direction,
-            framer: Framer::new(settings.line_bytes_max),
+            transcript: Transcript::new(settings.line_bytes_max),
             peer: socket.address.to_string(),
         })
     };
@@ -130,7 +129,7 @@ async fn write(
         let closing = signal.is_closing();
         let leaving = host.phase() == Phase::Leaving;
         buffer.clear();
-        host.enter(|node, _now| node.poll_transmit(link, &mut buffer, SEND_BYTES));
+        host.enter(|node, now| node.poll_transmit(link, &mut buffer, SEND_BYTES, now));
         if !buffer.is_empty() {
             if let Some(tap) = &mut tap {
                 tap.log(host, &buffer);
@@ -152,22 +151,19 @@ async fn write(
     }
 }
 
-/// Logs what goes over a link, line by line.
+/// Logs what goes over a link, a line for each report.
 struct Tap<'a> {
     log: &'a TrafficLog,
     direction: Direction,
-    framer: Framer,
+    transcript: Transcript,
     peer: String,
 }
 
 impl Tap<'_> {
     fn log(&mut self, host: &Host, bytes: &[u8]) {
         let direction = self.direction;
-        let lines = self.framer.feed(bytes).filter_map(|frame| {
-            let (Frame::Line(line) | Frame::TooLong(line)) = frame;
-            (!is_heartbeat(line)).then_some((direction, line))
-        });
-        self.log.log(&self.peer, host.now().unix, lines);
-        self.framer.settle();
+        let messages = self.transcript.feed(bytes);
+        let messages = messages.iter().map(|message| (direction, &**message));
+        self.log.log(&self.peer, host.now().unix, messages);
     }
 }

@@ -1,10 +1,10 @@
 //! From configuration to a running server, and from a signal to its orderly end.
 
-use crate::config::{Config, LogFormat, Protocol, Provider};
+use crate::config::{self, Config, LogFormat, Protocol, Provider};
 use crate::telemetry::{LogSettings, Telemetry};
 use crate::{accept, dial, fetch};
 use herd_front::{Clock, Host, HostParts, Phase, Places, Remote, TrafficLog, http};
-use herd_node::{DialRole, Dialect, Node, PeerSettings, Settings};
+use herd_node::{DialRole, Dialect, Node, PeerSettings, Redundancy, Settings};
 use herd_places::{Desk, Limits as DeskLimits};
 use std::hash::BuildHasher;
 use std::io;
@@ -221,6 +221,7 @@ fn node_settings(name: &str, config: &Config, clock: Clock) -> Settings {
         },
         role: if config.dials(name, neighbor.name) { DialRole::Always } else { DialRole::Knock },
     });
+    let members = config.servers.iter().filter(|(_, server)| server.protocol == Protocol::Native);
     Settings {
         herd: config.herd.name.clone(),
         name: name.to_owned(),
@@ -229,6 +230,13 @@ fn node_settings(name: &str, config: &Config, clock: Clock) -> Settings {
         // The one source of chance in the standard library: keys from the operating system.
         seed: std::collections::hash_map::RandomState::new().hash_one(()),
         peers: peers.collect(),
+        members: members.map(|(name, _)| name.as_str().into()).collect(),
+        redundancy: match config.herd.redundancy {
+            config::Redundancy::One => Redundancy::Ways(1),
+            config::Redundancy::Two => Redundancy::Ways(2),
+            config::Redundancy::All => Redundancy::All,
+        },
+        forget_after: config.herd.forget_after,
         future_skew_max: limits.max_future_skew,
         line_bytes_max: limits.max_line_bytes,
         ping_every: limits.link_idle,

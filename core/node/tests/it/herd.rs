@@ -3,7 +3,9 @@
 //! A wire carries bytes in order in both directions, a few at a time, until it is cut; then each side
 //! learns of it when the test says so. What stands in the bytes is not looked at here.
 
-use herd_node::{DialRole, Dialect, Event, LinkId, Node, Output, PeerId, PeerSettings, Settings};
+use herd_node::{
+    DialRole, Dialect, Event, LinkId, Node, Output, PeerId, PeerSettings, Redundancy, Settings,
+};
 use herd_proto::{Command, Instant, Now, UnixTime};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -70,6 +72,9 @@ impl Herd {
             name: name(at),
             incarnation: self.incarnations,
             seed: self.chance.next(),
+            members: (0..self.nodes.len()).map(|at| name(at).into()).collect(),
+            redundancy: Redundancy::Ways(1),
+            forget_after: Duration::from_mins(10),
             peers: self.neighbors(at).iter().map(|&other| peer(at, other)).collect(),
             future_skew_max: Duration::from_mins(1),
             line_bytes_max: 8192,
@@ -171,10 +176,11 @@ impl Herd {
     fn transmit(&mut self, at: usize, link: LinkId) {
         let Some(wire) = self.wire_of(at, link) else { return };
         let towards = usize::from(self.wires[wire].ends[0].node == at);
+        let now = self.now();
         let Some(node) = &mut self.nodes[at] else { return };
         loop {
             let mut bytes = Vec::new();
-            node.poll_transmit(link, &mut bytes, 256);
+            node.poll_transmit(link, &mut bytes, 256, now);
             if bytes.is_empty() {
                 return;
             }

@@ -338,7 +338,7 @@ fn answer(
             (Some(Kind::Iamat), None)
         }
         Command::At(at) if may_relay == MayRelay::Yes => {
-            node.handle_relay(at);
+            node.handle_relay(at, now);
             (Some(Kind::At), None)
         }
         Command::Whatsat(Whatsat { client, radius_m, bound }) => {

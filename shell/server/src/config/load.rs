@@ -231,6 +231,16 @@ impl Loader {
                     self.blame(key, format!("{text:?} is no choice{hint}"));
                 }
             }
+            // A choice among numbers and words may be written as the number it is.
+            (Shape::OneOf(words), Value::Integer(number))
+                if words.iter().any(|(word, _)| word.parse::<i64>().is_ok()) =>
+            {
+                if !words.iter().any(|(word, _)| *word == number.to_string()) {
+                    let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+                    let words = words.join(", ");
+                    self.blame(key, format!("{number} is no choice; choose one of {words}"));
+                }
+            }
             (Shape::OneOf(_) | Shape::Text, _) => {
                 let hint = match schema::format_of(schema) {
                     "duration" => "write a number with its unit in quotes, such as \"250ms\"",

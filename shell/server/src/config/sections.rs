@@ -43,6 +43,50 @@ pub struct Herd {
     /// to be neighbours, so that a wrong address does not mix two herds.
     #[schemars(example = &"news")]
     pub name: String,
+    /// By how many ways each server asks for the updates of every other. One costs a single message a
+    /// server and update; two halve the gap after a link is cut in silence.
+    #[serde(default, deserialize_with = "redundancy")]
+    pub redundancy: Redundancy,
+    /// A server absent for so long is not waited for when superseded reports are forgotten; it fetches
+    /// everything anew when it returns.
+    #[serde(with = "duration", default = "forget_after")]
+    #[schemars(with = "DurationText", extend("default" = "10m"))]
+    pub forget_after: Duration,
+}
+
+fn forget_after() -> Duration {
+    Duration::from_mins(10)
+}
+
+/// By how many ways updates are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Redundancy {
+    /// one neighbour for each stream
+    #[default]
+    #[serde(rename = "1")]
+    One,
+    /// two
+    #[serde(rename = "2")]
+    Two,
+    /// every neighbour: plain flooding
+    #[serde(rename = "all")]
+    All,
+}
+
+/// Reads `1`, `2` or `"all"`; the numbers with or without quotes.
+fn redundancy<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Redundancy, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(u8),
+        Word(Redundancy),
+    }
+    match Written::deserialize(deserializer)? {
+        Written::Number(1) => Ok(Redundancy::One),
+        Written::Number(2) => Ok(Redundancy::Two),
+        Written::Number(_) => Err(serde::de::Error::custom("choose 1, 2 or \"all\"")),
+        Written::Word(word) => Ok(word),
+    }
 }
 
 /// `[servers.NAME]`: one server of the herd.

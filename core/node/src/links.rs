@@ -1,0 +1,436 @@
+//! The links of a node: how they begin, what comes and goes over them, how they end.
+
+use crate::link::{Dialect, Link, LinkLine, Phase, read};
+use crate::node::{Node, Settings, decode};
+use crate::output::{CloseReason, Event, Output, Refusal};
+use crate::peers::{DialRole, Dialing, PeerId};
+use herd_proto::peer::{Decoded, Message};
+use herd_proto::{At, Difference, Frame, Framer, Hello, Instant, Now, Report, UnixTime};
+use herd_replica::{Applied, LinkId, Sink};
+
+impl Node {
+    /// A connection that [`Output::Connect`] asked for is open. Drive it as the link returned.
+    pub fn handle_connected(&mut self, peer: PeerId, now: Now) -> Option<LinkId> {
+        let settings = &self.peers.get(peer.0)?.settings;
+        let dialect = settings.dialect;
+        let phase = match dialect {
+            Dialect::At => Phase::Up,
+            Dialect::Native => Phase::Greeting { until: now.instant + self.settings.hello_within },
+        };
+        let id = self.add_link(Some(peer), dialect, phase, now);
+        match dialect {
+            Dialect::At => {
+                if let Some(peer) = self.peers.get_mut(peer.0) {
+                    peer.dialing = Dialing::Idle;
+                }
+                self.link_up(id, peer, now);
+            }
+            Dialect::Native => {
+                if let Some(peer) = self.peers.get_mut(peer.0) {
+                    peer.dialing = Dialing::Greeting(id);
+                }
+                self.say_hello(id);
+            }
+        }
+        self.set_timeout();
+        Some(id)
+    }
+
+    /// A connection that [`Output::Connect`] asked for could not be opened.
+    pub fn handle_connect_failed(&mut self, peer: PeerId, why: String, now: Now) {
+        let (backoff, chance) = (self.backoff(), self.chance.next());
+        if let Some(peer) = self.peers.get_mut(peer.0) {
+            peer.dial_failed(why, backoff, chance, now.instant);
+        }
+        self.set_timeout();
+    }
+
+    /// Somebody connected and its first line is a hello. Drive the connection as the link returned,
+    /// beginning with that line.
+    pub fn handle_accepted(&mut self, now: Now) -> LinkId {
+        let phase = Phase::Greeting { until: now.instant + self.settings.hello_within };
+        let id = self.add_link(None, Dialect::Native, phase, now);
+        self.set_timeout();
+        id
+    }
+
+    /// Bytes came in on a link.
+    pub fn handle_link_input(&mut self, id: LinkId, bytes: &[u8], now: Now) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.heard = now.instant;
+        if let Some(peer) = link.peer.and_then(|peer| self.peers.get_mut(peer.0)) {
+            peer.counters.bytes_received += bytes.len() as u64;
+        }
+        if link.dialect == Dialect::At {
+            self.handle_lines(id, bytes, now);
+        } else {
+            let mut input = link.take_partial();
+            input.extend_from_slice(bytes);
+            let taken = self.handle_native(id, &input, now);
+            let rest = input.split_off(taken.min(input.len()));
+            match self.links.get_mut(&id) {
+                // It turned out to be a foreign server: what came after its answer is lines.
+                Some(link) if link.dialect == Dialect::At => self.handle_lines(id, &rest, now),
+                Some(link) => link.put_partial(rest),
+                None => {}
+            }
+        }
+        self.after_replica(now);
+        self.set_timeout();
+    }
+
+    /// Lines of a foreign server.
+    fn handle_lines(&mut self, id: LinkId, bytes: &[u8], now: Now) {
+        let framer = self.links.get_mut(&id).and_then(Link::take_framer);
+        let mut framer = framer.unwrap_or_else(|| Framer::new(self.settings.line_bytes_max));
+        for frame in framer.feed(bytes) {
+            self.handle_link_line(id, &read(&frame), now);
+        }
+        framer.settle();
+        if let Some(link) = self.links.get_mut(&id) {
+            link.put_framer(framer);
+        }
+    }
+
+    /// A hello, then frames; returns how many bytes of `input` were used up.
+    fn handle_native(&mut self, id: LinkId, input: &[u8], now: Now) -> usize {
+        let mut taken = 0;
+        loop {
+            let rest = input.get(taken..).unwrap_or_default();
+            let Some(link) = self.links.get(&id) else { return input.len() };
+            match link.phase {
+                Phase::Closing => return input.len(),
+                Phase::Up if link.dialect == Dialect::At => return taken,
+                Phase::Up => match Message::decode(rest) {
+                    Ok(None) => return taken,
+                    Ok(Some((decoded, length))) => {
+                        taken += length;
+                        if let Decoded::Message(message) = decoded {
+                            self.handle_message(id, &message, now);
+                        }
+                    }
+                    Err(error) => {
+                        self.close_link(id, CloseReason::Nonsense(error.to_string()), now);
+                    }
+                },
+                Phase::Greeting { .. } => {
+                    let end = rest.iter().position(|&b| b == b'\n');
+                    if end.is_none() && rest.len() <= self.settings.line_bytes_max {
+                        return taken;
+                    }
+                    let line = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+                    taken += line.len() + 1;
+                    self.handle_link_line(id, &read(&Frame::Line(line)), now);
+                }
+            }
+        }
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "all that is not the link's is the replica's"
+    )]
+    fn handle_message(&mut self, id: LinkId, message: &Message<'_>, now: Now) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        match *message {
+            Message::Ping { sent } => {
+                link.say_pong(sent);
+                self.wake(id);
+            }
+            Message::Pong { sent } => {
+                let round_trip = now.instant.since(Instant::from_nanos(sent));
+                self.replica.set_round_trip(id, round_trip);
+                if let Some(peer) = link.peer.and_then(|peer| self.peers.get_mut(peer.0)) {
+                    peer.round_trip = Some(round_trip);
+                }
+            }
+            Message::Bye { reason } => {
+                let reason = CloseReason::RefusedByPeer(printable(reason.as_bytes()));
+                self.close_link(id, reason, now);
+            }
+            Message::Entry { value, .. } => {
+                if let Some(peer) = link.peer.and_then(|peer| self.peers.get_mut(peer.0)) {
+                    peer.counters.records_received += 1;
+                }
+                self.replica.handle(id, message, now);
+                if self.replica.take_changed() {
+                    self.note_propagation(value, now);
+                    self.wake_foreign();
+                }
+            }
+            _ => self.replica.handle(id, message, now),
+        }
+    }
+
+    /// A report arrived that its first server received some time ago.
+    fn note_propagation(&mut self, value: &[u8], now: Now) {
+        let Some(report) = Report::decode(value) else { return };
+        let (time, difference) =
+            (UnixTime::parse(report.time), Difference::parse(report.difference));
+        let (Some(time), Some(difference)) = (time, difference) else { return };
+        let received = time.nanos().saturating_add(difference.nanos());
+        self.counters.propagation.record(now.unix.nanos().saturating_sub(received));
+    }
+
+    pub(crate) fn wake_foreign(&mut self) {
+        for (&id, link) in &mut self.links {
+            if link.dialect == Dialect::At && std::mem::take(&mut link.waiting) {
+                self.outputs.push_back(Output::Transmit(id));
+            }
+        }
+    }
+
+    /// A link's socket was closed, by this side (after [`Output::Close`]) or the other, or failed.
+    pub fn handle_link_closed(&mut self, id: LinkId, why: String, now: Now) {
+        self.retire_link(id, CloseReason::Socket(why), now);
+        self.links.remove(&id);
+        self.set_timeout();
+    }
+
+    /// Appends what is to be sent on a link now, until `out` has at least `budget` bytes or nothing
+    /// is left. If nothing was appended, [`Output::Transmit`] tells when to ask again.
+    pub fn poll_transmit(&mut self, id: LinkId, out: &mut Vec<u8>, budget: usize, now: Now) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let start = out.len();
+        link.drain_control(out);
+        let mut records = 0;
+        if link.speaks_frames() {
+            let mut frames = Frames { out, budget, records: 0 };
+            self.replica.poll_transmit(id, &mut frames, now);
+            records = frames.records;
+        } else if link.phase == Phase::Up {
+            while out.len() < budget {
+                let Some(record) = self.replica.poll_feed(&mut link.cursor, id) else { break };
+                if let Some((client, report)) = decode(&record) {
+                    report.write_at(client, out);
+                    records += 1;
+                }
+            }
+        }
+        let sent = out.len() - start;
+        link.waiting = sent == 0;
+        if let Some(peer) = link.peer.and_then(|peer| self.peers.get_mut(peer.0)) {
+            peer.counters.records_sent += records;
+            peer.counters.bytes_sent += sent as u64;
+        }
+    }
+
+    fn handle_link_line(&mut self, id: LinkId, line: &LinkLine<'_>, now: Now) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        match (link.phase, line) {
+            (Phase::Closing, _) | (_, LinkLine::Blank) => {}
+            (Phase::Greeting { .. }, LinkLine::Hello(hello)) => self.greet(id, hello, now),
+            (_, LinkLine::Refused(reason)) => {
+                let reason = CloseReason::RefusedByPeer((*reason).to_owned());
+                self.close_link(id, reason, now);
+            }
+            // It does not know our hello: it is a foreign server, whatever the configuration says.
+            (Phase::Greeting { .. }, LinkLine::NotUnderstood(_)) if link.dialed => {
+                link.dialect = Dialect::At;
+                link.caught_up = true;
+                if let Some(peer) = link.peer {
+                    self.end_dialing(peer);
+                    self.link_up(id, peer, now);
+                }
+            }
+            (Phase::Up, LinkLine::At(at)) => self.handle_at(id, at, now),
+            (_, LinkLine::NotUnderstood(line)) => {
+                let peer = link.peer.map_or("", |peer| self.peer_name(peer)).to_owned();
+                let line = printable(line);
+                self.outputs.push_back(Output::Event(Event::NotUnderstood { peer, line }));
+            }
+            (Phase::Up, line) if link.dialect == Dialect::At => {
+                link.say_not_understood(line);
+                self.wake(id);
+            }
+            (_, line) => {
+                let line = if let LinkLine::Other(line) | LinkLine::TooLong(line) = line {
+                    printable(line)
+                } else {
+                    printable(format!("{line:?}").as_bytes())
+                };
+                self.close_link(id, CloseReason::Nonsense(line), now);
+            }
+        }
+    }
+
+    fn handle_at(&mut self, id: LinkId, at: &At<'_>, now: Now) {
+        let peer = self.links.get(&id).and_then(|link| link.peer);
+        if let Some(peer) = peer.and_then(|peer| self.peers.get_mut(peer.0)) {
+            peer.counters.records_received += 1;
+        }
+        if self.apply_at(at, Some(id), now) == Applied::Newer {
+            let received = at.report.time.nanos().saturating_add(at.difference.nanos());
+            self.counters.propagation.record(now.unix.nanos().saturating_sub(received));
+        }
+    }
+
+    /// The other side said who it is.
+    fn greet(&mut self, id: LinkId, hello: &Hello<'_>, now: Now) {
+        let peer = match self.judge(id, hello) {
+            Ok(peer) => peer,
+            Err(refusal) => {
+                if let Some(link) = self.links.get_mut(&id) {
+                    link.say_refused(&refusal);
+                }
+                self.close_link(id, CloseReason::Refused(refusal), now);
+                return;
+            }
+        };
+        if let Some(old) = self.peers.get(peer.0).and_then(|peer| peer.link) {
+            self.close_link(old, CloseReason::Replaced, now);
+        }
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.peer = Some(peer);
+        link.incarnation = hello.incarnation;
+        link.phase = Phase::Up;
+        if link.dialed {
+            self.end_dialing(peer);
+        } else {
+            self.say_hello(id);
+        }
+        self.link_up(id, peer, now);
+    }
+
+    /// Which neighbour a hello comes from, or why it is not talked to.
+    fn judge(&self, id: LinkId, hello: &Hello<'_>) -> Result<PeerId, Refusal> {
+        let (ours, found) = (&self.settings, hello.server);
+        if hello.herd != ours.herd {
+            let (ours, theirs) = (ours.herd.clone(), hello.herd.to_owned());
+            return Err(Refusal::OtherHerd { ours, theirs });
+        }
+        if found == ours.name {
+            return Err(Refusal::OwnName(ours.name.clone()));
+        }
+        let Some(link) = self.links.get(&id) else { return Err(Refusal::AlreadyLinked) };
+        let id = if let Some(expected) = link.peer {
+            let expected_name = self.peer_name(expected);
+            if expected_name != found {
+                let (expected, found) = (expected_name.to_owned(), found.to_owned());
+                return Err(Refusal::WrongServer { expected, found });
+            }
+            expected
+        } else {
+            let at = self.peers.iter().position(|peer| peer.settings.name == found);
+            PeerId(at.ok_or_else(|| Refusal::NotANeighbor(found.to_owned()))?)
+        };
+        // Of two connections the one stays that the side opened which dials always; unless the other
+        // side has started anew and cannot know it.
+        let Some(peer) = self.peers.get(id.0) else { return Err(Refusal::AlreadyLinked) };
+        let keeps = |link: &Link| link.dialed == (peer.settings.role == DialRole::Always);
+        let old = peer.link.and_then(|old| self.links.get(&old));
+        if old.is_some_and(|old| keeps(old) && !keeps(link) && old.incarnation == hello.incarnation)
+        {
+            return Err(Refusal::AlreadyLinked);
+        }
+        Ok(id)
+    }
+
+    fn link_up(&mut self, id: LinkId, peer: PeerId, now: Now) {
+        let native = self.links.get(&id).is_some_and(|link| link.dialect == Dialect::Native);
+        if native {
+            self.replica.open_link(id, now);
+        }
+        if let Some(link) = self.links.get_mut(&id) {
+            link.phase = Phase::Up;
+            link.pinged = now.instant;
+            let (dialed, plain) = (link.dialed, link.dialect == Dialect::At);
+            let name = self.peer_name(peer).to_owned();
+            self.outputs.push_back(Output::Event(Event::LinkUp { peer: name, dialed, plain }));
+        }
+        if let Some(peer) = self.peers.get_mut(peer.0) {
+            peer.link_up(id, now.instant);
+        }
+        self.wake(id);
+    }
+
+    fn add_link(
+        &mut self,
+        peer: Option<PeerId>,
+        dialect: Dialect,
+        phase: Phase,
+        now: Now,
+    ) -> LinkId {
+        self.links_opened += 1;
+        let id = LinkId(self.links_opened);
+        let link = Link::new(peer, dialect, phase, self.settings.line_bytes_max, now.instant);
+        self.links.insert(id, link);
+        id
+    }
+
+    fn say_hello(&mut self, id: LinkId) {
+        let Settings { herd, name, incarnation, .. } = &self.settings;
+        let hello = Hello { herd, server: name, incarnation: *incarnation, features: "-" };
+        if let Some(link) = self.links.get_mut(&id) {
+            link.say_hello(&hello);
+        }
+        self.wake(id);
+    }
+
+    /// The driver shall look for something to send, once, however often this is called before it does.
+    pub(crate) fn wake(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if link.waiting {
+            link.waiting = false;
+            self.outputs.push_back(Output::Transmit(id));
+        }
+    }
+
+    /// A link ends from this side: its last words may still be sent, nothing else.
+    pub(crate) fn close_link(&mut self, id: LinkId, reason: CloseReason, now: Now) {
+        if self.retire_link(id, reason, now) {
+            self.outputs.push_back(Output::Close(id));
+        }
+    }
+
+    /// Unties a link from the herd. False if that was done before, or there is no such link.
+    fn retire_link(&mut self, id: LinkId, reason: CloseReason, now: Now) -> bool {
+        let Some(link) = self.links.get_mut(&id).filter(|link| link.phase != Phase::Closing) else {
+            return false;
+        };
+        link.phase = Phase::Closing;
+        let peer = link.peer;
+        self.replica.close_link(id, now);
+        let (backoff, chance) = (self.backoff(), self.chance.next());
+        if let Some(peer) = peer.and_then(|peer| self.peers.get_mut(peer.0)) {
+            if peer.link == Some(id) {
+                peer.link_down(reason.to_string(), backoff, chance, now.instant);
+            } else if peer.dialing == Dialing::Greeting(id) {
+                peer.dial_failed(reason.to_string(), backoff, chance, now.instant);
+            }
+        }
+        let peer = peer.map(|peer| self.peer_name(peer).to_owned());
+        self.outputs.push_back(Output::Event(Event::LinkDown { peer, reason }));
+        true
+    }
+
+    fn end_dialing(&mut self, peer: PeerId) {
+        if let Some(peer) = self.peers.get_mut(peer.0) {
+            peer.dialing = Dialing::Idle;
+        }
+    }
+}
+
+/// Takes messages as frames.
+struct Frames<'a> {
+    out: &'a mut Vec<u8>,
+    budget: usize,
+    records: u64,
+}
+
+impl Sink for Frames<'_> {
+    fn put(&mut self, message: &Message<'_>) {
+        self.records += u64::from(matches!(message, Message::Entry { .. }));
+        message.encode(self.out);
+    }
+
+    fn is_full(&self) -> bool {
+        self.out.len() >= self.budget
+    }
+}
+
+/// The start of a foreign line, fit for a log.
+fn printable(line: &[u8]) -> String {
+    const SHOWN_BYTES: usize = 120;
+    line.get(..SHOWN_BYTES).unwrap_or(line).escape_ascii().to_string()
+}

@@ -1,0 +1,114 @@
+//! What one link's other side knows, wants, and has been told.
+
+use crate::log::Arrival;
+use crate::origin::OriginIx;
+use herd_proto::Instant;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// Our origins whose numbers the other side knows, in our numbering.
+    pub(crate) introduced: BTreeSet<OriginIx>,
+    /// Its numbers in our numbering.
+    pub(crate) numbers: BTreeMap<u16, OriginIx>,
+    /// What it holds, as far as it said.
+    pub(crate) heard: BTreeMap<OriginIx, u64>,
+    /// What we told it that we hold.
+    pub(crate) told: BTreeMap<OriginIx, u64>,
+    /// Its floors, and ours as told.
+    pub(crate) floors_heard: BTreeMap<OriginIx, u64>,
+    pub(crate) floors_told: BTreeMap<OriginIx, u64>,
+    /// Whether each side has said all it held at first.
+    pub(crate) greeted: bool,
+    pub(crate) has_greeted: bool,
+    /// What it wants from us.
+    pub(crate) wanted: BTreeMap<OriginIx, Subscription>,
+    /// What we still have to ask of it: subscribe (true) or unsubscribe.
+    pub(crate) wishes: BTreeMap<OriginIx, bool>,
+    /// Origins of which it sent what had come another way, while it was ahead of us all the same.
+    pub(crate) doubled: BTreeSet<OriginIx>,
+    /// Origins that may have something for it.
+    pub(crate) dirty: BTreeSet<OriginIx>,
+    /// Members of which it has not heard the latest.
+    pub(crate) members_told: BTreeMap<OriginIx, u64>,
+    pub(crate) snapshot_out: Option<SnapshotOut>,
+    pub(crate) snapshot_wish: bool,
+    /// Watermarks are to be told, and may be again from this moment.
+    pub(crate) tell_watermarks: bool,
+    pub(crate) watermarks_due: Instant,
+    pub(crate) round_trip: Duration,
+    /// Nothing was left to send when it was last asked for.
+    pub(crate) waiting: bool,
+}
+
+impl Link {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            introduced: BTreeSet::new(),
+            numbers: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            told: BTreeMap::new(),
+            floors_heard: BTreeMap::new(),
+            floors_told: BTreeMap::new(),
+            greeted: false,
+            has_greeted: false,
+            wanted: BTreeMap::new(),
+            wishes: BTreeMap::new(),
+            doubled: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            members_told: BTreeMap::new(),
+            snapshot_out: None,
+            snapshot_wish: false,
+            tell_watermarks: false,
+            watermarks_due: now,
+            round_trip: Duration::ZERO,
+            waiting: false,
+        }
+    }
+}
+
+/// How far the other side has been sent one origin's stream.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    /// It holds, or has been sent, all up to this version.
+    pub(crate) committed: u64,
+    /// It held this when it subscribed: entries up to here need not be sent.
+    pub(crate) held: u64,
+    pub(crate) course: Course,
+}
+
+/// In which order entries are sent.
+#[derive(Debug)]
+pub(crate) enum Course {
+    /// In the order in which they arrived here: right while the link keeps up.
+    Log {
+        /// All arrivals up to here were sent.
+        cursor: Arrival,
+        /// The last arrival when the walk began, or was looked at last. If the cursor comes here and
+        /// as much is ahead of it again, the link does not keep up.
+        mark: Arrival,
+    },
+    /// Slot by slot, round and round: a link that cannot keep up is then sent every key in turn, while
+    /// in log order keys that change all the time would starve the rest.
+    Sweep {
+        /// The next slot.
+        next: u32,
+        /// The slots at the start of this round.
+        end: u32,
+        /// Arrivals up to here were sent before this round.
+        base: Arrival,
+        /// The last arrival at the start of this round, and the version then.
+        start: Arrival,
+        version: u64,
+    },
+}
+
+/// A snapshot under way.
+#[derive(Debug, Default)]
+pub(crate) struct SnapshotOut {
+    pub(crate) next: u32,
+    pub(crate) begun: bool,
+    /// The versions at its start.
+    pub(crate) versions: Vec<(OriginIx, u64)>,
+}

@@ -1,0 +1,111 @@
+//! Faults to be made on purpose, one at a time, so that the simulator itself is tested: a generator of
+//! histories that lets one of them live is not good enough.
+//!
+//! Only with the feature `mutants`; without it every question below is answered "no" when compiling.
+
+use crate::replica::Settings;
+
+/// One fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "mutants"),
+    expect(dead_code, unreachable_pub, reason = "made only there")
+)]
+pub enum Mutant {
+    /// Commits while entries are still ahead of the cursor.
+    CommitEarlyInLog,
+    /// Commits after a sweep what is held at its end, not at its start.
+    CommitEarlyInSweep,
+    /// Believes each entry to complete the stream up to it.
+    AdvanceOnEntry,
+    /// Takes a commit that builds on more than is held.
+    CommitIgnoresFrom,
+    /// Never issues orphans again.
+    AdoptNever,
+    /// Issues orphans again and again.
+    AdoptAgain,
+    /// Orders records of one time without looking at tombstones.
+    TieIgnoresTombstone,
+    /// Orders records of one time without looking at values.
+    TieIgnoresValue,
+    /// Clamps times anew where they are received.
+    ClampAtReceiver,
+    /// Believes to hold everything when a snapshot begins.
+    SnapshotVersionsEarly,
+    /// Tells the versions at the end of a snapshot, not at its start.
+    SnapshotVersionsLate,
+    /// Keeps what a snapshot showed to be superfluous.
+    SnapshotKeepsAll,
+    /// Counts a broken snapshot as taken.
+    SnapshotBrokenCounts,
+    /// Collects superseded entries at once.
+    CollectAtOnce,
+    /// Does not tell that something was collected.
+    FloorUntold,
+    /// Takes commits from below a floor.
+    FloorIgnored,
+    /// Forgets tombstones though an absent member may lack them.
+    TombstoneForgetsAbsent,
+    /// Forgets tombstones as soon as all have them.
+    TombstoneAtOnce,
+    /// Sends entries that the other side has collected.
+    CollectedResent,
+    /// Starts anew under its old incarnation.
+    IncarnationKept,
+    /// Begins to send where its log ends.
+    CursorAtEnd,
+    /// An entry written again keeps its old place in the log.
+    ArrivalKept,
+    /// Never unsubscribes.
+    UnsubscribeNever,
+    /// Never asks elsewhere when a stream stands still.
+    BehindIgnored,
+}
+
+#[cfg_attr(
+    not(feature = "mutants"),
+    expect(dead_code, unreachable_pub, reason = "used only by the simulator")
+)]
+#[cfg(feature = "mutants")]
+impl Mutant {
+    /// All of them.
+    pub const ALL: [Self; 24] = [
+        Self::CommitEarlyInLog,
+        Self::CommitEarlyInSweep,
+        Self::AdvanceOnEntry,
+        Self::CommitIgnoresFrom,
+        Self::AdoptNever,
+        Self::AdoptAgain,
+        Self::TieIgnoresTombstone,
+        Self::TieIgnoresValue,
+        Self::ClampAtReceiver,
+        Self::SnapshotVersionsEarly,
+        Self::SnapshotVersionsLate,
+        Self::SnapshotKeepsAll,
+        Self::SnapshotBrokenCounts,
+        Self::CollectAtOnce,
+        Self::FloorUntold,
+        Self::FloorIgnored,
+        Self::TombstoneForgetsAbsent,
+        Self::TombstoneAtOnce,
+        Self::CollectedResent,
+        Self::IncarnationKept,
+        Self::CursorAtEnd,
+        Self::ArrivalKept,
+        Self::UnsubscribeNever,
+        Self::BehindIgnored,
+    ];
+}
+
+impl Settings {
+    #[cfg(feature = "mutants")]
+    pub(crate) fn is(&self, mutant: Mutant) -> bool {
+        self.tuning.mutant == Some(mutant)
+    }
+
+    #[cfg(not(feature = "mutants"))]
+    #[expect(clippy::unused_self, reason = "the other one needs it")]
+    pub(crate) fn is(&self, _mutant: Mutant) -> bool {
+        false
+    }
+}

@@ -1,0 +1,314 @@
+//! What goes out on a link: asked for when its socket has room, so that nothing is ever queued.
+
+use crate::link::{Course, Link, Subscription};
+use crate::log::Arrival;
+use crate::mutants::Mutant;
+use crate::origin::{OriginIx, Stream};
+use crate::replica::{Happenings, LinkId, Replica, Settings, Sink};
+use crate::store::{Entry, EntryIx, Store};
+use herd_proto::Now;
+use herd_proto::peer::Message;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Watermarks of one link are told at most so often: they cost a few bytes an origin, and a subscriber
+/// who is behind waits longer than this before it asks elsewhere.
+const WATERMARKS_EVERY: Duration = Duration::from_millis(20);
+
+impl Replica {
+    /// Puts what is to be said on a link now into `sink`, until that is full or nothing is left. If
+    /// nothing was put, [`Output::Transmit`](crate::Output::Transmit) tells when to ask again.
+    pub fn poll_transmit(&mut self, id: LinkId, sink: &mut impl Sink, now: Now) {
+        // Taken out while it is served, since what is sent is read from the rest.
+        let Some(mut link) = self.links.remove(&id) else { return };
+        let mut out = Out {
+            store: &self.store,
+            streams: &self.streams,
+            link: &mut link,
+            id,
+            sink,
+            happenings: &mut self.happenings,
+            settings: &self.settings,
+            put: 0,
+        };
+        out.greet();
+        out.wishes();
+        out.watermarks(now);
+        out.members(self.members.heard());
+        out.floors();
+        out.snapshot();
+        out.streams();
+        link.waiting = out.put == 0;
+        self.links.insert(id, link);
+    }
+}
+
+struct Out<'a, S> {
+    store: &'a Store,
+    streams: &'a [Stream],
+    link: &'a mut Link,
+    id: LinkId,
+    sink: &'a mut S,
+    happenings: &'a mut Happenings,
+    settings: &'a Settings,
+    put: usize,
+}
+
+impl<S: Sink> Out<'_, S> {
+    fn put(&mut self, message: &Message<'_>) {
+        self.put += 1;
+        self.sink.put(message);
+    }
+
+    /// The number under which the other side knows an origin; introduces it if need be.
+    fn number(&mut self, origin: OriginIx) -> u16 {
+        if self.link.introduced.insert(origin)
+            && let Some(life) = self.store.origin(origin)
+        {
+            let message = Message::Origin {
+                number: origin.0,
+                server: &life.server,
+                incarnation: life.incarnation,
+            };
+            self.put += 1;
+            self.sink.put(&message);
+        }
+        origin.0
+    }
+
+    fn origins(&self) -> impl Iterator<Item = OriginIx> + use<S> {
+        (0..u16::try_from(self.streams.len()).unwrap_or(u16::MAX)).map(OriginIx)
+    }
+
+    fn version(&self, origin: OriginIx) -> u64 {
+        self.streams.get(origin.at()).map_or(0, |stream| stream.version)
+    }
+
+    /// Everything this node holds, at first.
+    fn greet(&mut self) {
+        if self.link.has_greeted {
+            return;
+        }
+        self.link.has_greeted = true;
+        self.link.tell_watermarks = false;
+        for origin in self.origins() {
+            let version = self.version(origin);
+            let origin_number = self.number(origin);
+            self.link.told.insert(origin, version);
+            self.put(&Message::Watermark { origin: origin_number, version });
+        }
+        self.floors();
+        self.put(&Message::Greeted);
+    }
+
+    fn wishes(&mut self) {
+        for (origin, wants) in std::mem::take(&mut self.link.wishes) {
+            let from = self.version(origin);
+            let origin = self.number(origin);
+            if wants {
+                self.put(&Message::Subscribe { origin, from });
+            } else {
+                self.put(&Message::Unsubscribe { origin });
+            }
+        }
+        if std::mem::take(&mut self.link.snapshot_wish) {
+            self.put(&Message::SnapshotRequest);
+        }
+    }
+
+    fn watermarks(&mut self, now: Now) {
+        if !std::mem::take(&mut self.link.tell_watermarks) {
+            return;
+        }
+        self.link.watermarks_due = now.instant + WATERMARKS_EVERY;
+        for origin in self.origins() {
+            let version = self.version(origin);
+            if self.link.told.get(&origin).copied().unwrap_or_default() < version {
+                self.link.told.insert(origin, version);
+                let origin = self.number(origin);
+                self.put(&Message::Watermark { origin, version });
+            }
+        }
+    }
+
+    fn members<'m>(&mut self, members: impl Iterator<Item = &'m crate::members::Member>) {
+        for member in members {
+            let told = self.link.members_told.get(&member.origin).copied().unwrap_or_default();
+            if told >= member.counter {
+                continue;
+            }
+            self.link.members_told.insert(member.origin, member.counter);
+            let versions =
+                member.versions.iter().map(|&(at, version)| (self.number(at), version)).collect();
+            let origin = self.number(member.origin);
+            self.put(&Message::Member { origin, counter: member.counter, versions });
+        }
+    }
+
+    /// Before any commit: what may be missing in what was committed.
+    fn floors(&mut self) {
+        if self.settings.is(Mutant::FloorUntold) {
+            return;
+        }
+        for origin in self.origins() {
+            let sequence = self.streams.get(origin.at()).map_or(0, |stream| stream.floor);
+            if self.link.floors_told.get(&origin).copied().unwrap_or_default() < sequence {
+                self.link.floors_told.insert(origin, sequence);
+                let origin = self.number(origin);
+                self.put(&Message::Floor { origin, sequence });
+            }
+        }
+    }
+
+    fn snapshot(&mut self) {
+        let Some(mut snapshot) = self.link.snapshot_out.take() else { return };
+        if !snapshot.begun {
+            snapshot.begun = true;
+            // Together with the floors, which were told just now.
+            snapshot.versions =
+                self.origins().map(|origin| (origin, self.version(origin))).collect();
+            self.put(&Message::SnapshotBegin);
+        }
+        while snapshot.next < self.store.slots() {
+            if self.sink.is_full() {
+                self.link.snapshot_out = Some(snapshot);
+                return;
+            }
+            if let Some(entry) = self.store.entry(Store::slot(snapshot.next)) {
+                self.entry(entry);
+            }
+            snapshot.next += 1;
+        }
+        for (origin, to) in snapshot.versions {
+            let late = self.settings.is(Mutant::SnapshotVersionsLate);
+            let to = if late { self.version(origin) } else { to };
+            let origin = self.number(origin);
+            self.put(&Message::Commit { origin, from: 0, to });
+        }
+        self.put(&Message::SnapshotEnd);
+    }
+
+    fn entry(&mut self, entry: &Entry) {
+        let record = self.store.record(entry);
+        let origin = self.number(entry.origin);
+        self.happenings.sent += 1;
+        self.put(&Message::Entry {
+            origin,
+            sequence: entry.sequence,
+            key: record.key,
+            effective_ns: record.effective_ns,
+            tombstone: record.tombstone,
+            value: record.value,
+        });
+    }
+
+    fn streams(&mut self) {
+        while let Some(origin) = self.link.dirty.pop_first() {
+            let Some(mut wanted) = self.link.wanted.remove(&origin) else { continue };
+            let finished = self.stream(origin, &mut wanted);
+            self.link.wanted.insert(origin, wanted);
+            if !finished {
+                self.link.dirty.insert(origin);
+                return;
+            }
+        }
+    }
+
+    /// Sends on of one stream; true if nothing is left of it for now.
+    fn stream(&mut self, origin: OriginIx, wanted: &mut Subscription) -> bool {
+        let Some(stream) = self.streams.get(origin.at()) else { return true };
+        loop {
+            if self.sink.is_full() {
+                return false;
+            }
+            match wanted.course {
+                Course::Log { ref mut cursor, ref mut mark } => {
+                    let Some((arrival, at)) = stream.log.after(*cursor, self.store) else {
+                        // All that is held here has been sent.
+                        *cursor = stream.log.last();
+                        *mark = *cursor;
+                        self.commit(origin, wanted, stream.version);
+                        return true;
+                    };
+                    if arrival > *mark {
+                        // What was ahead when the mark was set is sent, and as much is ahead again.
+                        let ahead = stream.log.distance(*mark);
+                        let base = *cursor;
+                        *mark = stream.log.last();
+                        if ahead >= self.settings.tuning.sweep_arrivals_min {
+                            wanted.course = self.sweep(stream, base);
+                        }
+                        continue;
+                    }
+                    *cursor = arrival;
+                    self.maybe_send(wanted, at);
+                    if self.settings.is(Mutant::CommitEarlyInLog) {
+                        self.commit(origin, wanted, stream.version);
+                    }
+                }
+                Course::Sweep { ref mut next, end, base, start, version } => {
+                    if *next < end {
+                        let at = Store::slot(*next);
+                        *next += 1;
+                        let entry = self.store.entry(at);
+                        if entry.is_some_and(|e| e.origin == origin && e.arrival > base) {
+                            self.maybe_send(wanted, at);
+                        }
+                        continue;
+                    }
+                    let early = self.settings.is(Mutant::CommitEarlyInSweep);
+                    self.commit(origin, wanted, if early { stream.version } else { version });
+                    wanted.course =
+                        if stream.log.distance(start) < self.settings.tuning.sweep_arrivals_min {
+                            Course::Log { cursor: start, mark: stream.log.last() }
+                        } else {
+                            self.sweep(stream, start)
+                        };
+                }
+            }
+        }
+    }
+
+    fn sweep(&mut self, stream: &Stream, base: Arrival) -> Course {
+        self.happenings.sweeps += 1;
+        let (start, version) = (stream.log.last(), stream.version);
+        Course::Sweep { next: 0, end: self.store.slots(), base, start, version }
+    }
+
+    fn maybe_send(&mut self, wanted: &Subscription, at: EntryIx) {
+        let Some(entry) = self.store.entry(at) else { return };
+        if entry.sequence > wanted.held
+            && !entry.is_from(self.id.0)
+            && !self.is_collected(at, entry)
+        {
+            self.entry(entry);
+        }
+    }
+
+    /// Whether the other side has collected this entry, or would: it may have forgotten the tombstone
+    /// that keeps it from coming back.
+    fn is_collected(&self, at: EntryIx, entry: &Entry) -> bool {
+        let Some((winner_at, winner)) = self.store.winner(entry.key()) else { return false };
+        let floor = self.link.floors_heard.get(&winner.origin).copied().unwrap_or_default();
+        winner_at != at && winner.sequence <= floor && !self.settings.is(Mutant::CollectedResent)
+    }
+
+    fn commit(&mut self, origin: OriginIx, wanted: &mut Subscription, to: u64) {
+        if to > wanted.committed {
+            let from = wanted.committed;
+            wanted.committed = to;
+            let told = self.link.told.entry(origin).or_default();
+            *told = (*told).max(to);
+            let origin = self.number(origin);
+            self.put(&Message::Commit { origin, from, to });
+        }
+    }
+}
+
+impl crate::link::SnapshotOut {
+    /// What its receiver will hold at least.
+    pub(crate) fn holds(&self, origin: OriginIx) -> u64 {
+        let versions: BTreeMap<_, _> = self.versions.iter().copied().collect();
+        versions.get(&origin).copied().unwrap_or_default()
+    }
+}

@@ -1,0 +1,140 @@
+//! What one or two replicas do, without a network.
+
+use crate::{
+    Applied, Cursor, Fault, LinkId, Origin, Output, Record, Redundancy, Replica, Settings, Sink,
+    Tuning,
+};
+use herd_proto::peer::{Decoded, Message};
+use herd_proto::{Instant, Now, UnixTime};
+use std::time::Duration;
+
+const LINK: LinkId = LinkId(1);
+
+#[test]
+fn values_of_any_kind_spread_unread() {
+    let (mut a, mut b) = linked();
+    // A report, and an article of a kind that nobody here has heard of, told apart by its key.
+    let article = [0, 255, b'\n', 7];
+    let records =
+        [(b"report/kiwi".as_slice(), b"Hill +1+2 3 +0.1".as_slice()), (b"news/1", &article)];
+    for (key, value) in records {
+        assert_eq!(a.update(record(key, 5, value), now(5)), Applied::Newer);
+    }
+    talk(&mut a, &mut b);
+    for (key, value) in records {
+        assert_eq!(b.get(key), Some(record(key, 5, value)));
+    }
+    assert_eq!(b.len(), 2);
+}
+
+#[test]
+fn a_feed_shows_each_key_once_as_it_is_now() {
+    let mut replica = replica("a");
+    replica.update(record(b"k", 1, b"old"), now(1));
+    replica.update(record(b"gone", 1, b"x"), now(1));
+    let mut cursor = Cursor::default();
+    assert_eq!(replica.poll_feed(&mut cursor, LinkId(9)), Some(record(b"k", 1, b"old")));
+    replica.forget(b"gone", now(2));
+    for effective_s in 2..5000 {
+        replica.update(record(b"k", effective_s, b"new"), now(effective_s));
+    }
+    let last = Some(record(b"k", 4999, b"new"));
+    assert_eq!(replica.poll_feed(&mut cursor, LinkId(9)), last);
+    assert_eq!(replica.poll_feed(&mut cursor, LinkId(9)), None);
+    assert_eq!(replica.poll_feed(&mut Cursor::default(), LinkId(9)), last);
+}
+
+#[test]
+fn a_neighbour_whose_clock_is_wrong_is_shut_out() {
+    let (mut a, mut b) = linked();
+    a.update(record(b"k", 10 + 120, b"as far as two right clocks can differ"), now(10));
+    talk(&mut a, &mut b);
+    assert_eq!(b.len(), 1);
+    a.update(record(b"k", 10 + 122, b"further"), now(10));
+    let frames = transmit(&mut a);
+    deliver(&frames, &mut b);
+    let closed = std::iter::from_fn(|| b.poll_output())
+        .any(|output| output == Output::Close(LINK, Fault::ClockAhead { ahead_s: 122 }));
+    assert!(closed);
+    assert_eq!(b.get(b"k").map(|known| known.effective_ns), Some(130_000_000_000));
+}
+
+#[test]
+fn an_old_report_of_a_forgotten_key_is_not_newer() {
+    let mut replica = replica("a");
+    replica.update(record(b"k", 5, b"x"), now(5));
+    assert!(replica.forget(b"k", now(6)));
+    assert!(!replica.forget(b"k", now(7)));
+    assert_eq!(replica.update(record(b"k", 6, b"x"), now(8)), Applied::NotNewer);
+    assert!(replica.is_empty());
+    assert_eq!(replica.update(record(b"k", 7, b"x"), now(8)), Applied::Newer);
+    assert_eq!(replica.len(), 1);
+}
+
+fn record<'a>(key: &'a [u8], effective_s: i64, value: &'a [u8]) -> Record<'a> {
+    Record { key, effective_ns: effective_s * 1_000_000_000, tombstone: false, value }
+}
+
+fn now(s: i64) -> Now {
+    Now { instant: Instant::from_nanos(0), unix: UnixTime::from_nanos(s * 1_000_000_000) }
+}
+
+fn replica(name: &str) -> Replica {
+    let settings = Settings {
+        origin: Origin { server: name.into(), incarnation: 1 },
+        members: ["a", "b"].into_iter().map(Into::into).collect(),
+        redundancy: Redundancy::Ways(1),
+        future_skew_max: Duration::from_mins(1),
+        forget_after: Duration::from_mins(10),
+        seed: 1,
+        tuning: Tuning::default(),
+    };
+    Replica::new(settings, now(0))
+}
+
+fn linked() -> (Replica, Replica) {
+    let (mut a, mut b) = (replica("a"), replica("b"));
+    a.open_link(LINK, now(0));
+    b.open_link(LINK, now(0));
+    talk(&mut a, &mut b);
+    (a, b)
+}
+
+/// Until neither has anything to say.
+fn talk(a: &mut Replica, b: &mut Replica) {
+    loop {
+        let (from_a, from_b) = (transmit(a), transmit(b));
+        if from_a.is_empty() && from_b.is_empty() {
+            return;
+        }
+        deliver(&from_a, b);
+        deliver(&from_b, a);
+    }
+}
+
+struct Frames(Vec<u8>);
+
+impl Sink for Frames {
+    fn put(&mut self, message: &Message<'_>) {
+        message.encode(&mut self.0);
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
+}
+
+fn transmit(from: &mut Replica) -> Vec<u8> {
+    let mut frames = Frames(Vec::new());
+    from.poll_transmit(LINK, &mut frames, now(10));
+    frames.0
+}
+
+fn deliver(mut frames: &[u8], to: &mut Replica) {
+    while let Some((decoded, taken)) = Message::decode(frames).unwrap() {
+        if let Decoded::Message(message) = decoded {
+            to.handle(LINK, &message, now(10));
+        }
+        frames = &frames[taken..];
+    }
+}
