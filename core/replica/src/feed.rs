@@ -3,7 +3,8 @@
 //! The same idea as a stream's log: a cursor into a log of changes in which only each key's last one
 //! counts. It is kept only once somebody has asked for it.
 
-use crate::replica::{LinkId, Record, Replica};
+use crate::replica::Replica;
+use crate::settings::{LinkId, Record};
 use crate::store::{KeyIx, Store};
 use std::collections::VecDeque;
 

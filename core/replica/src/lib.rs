@@ -12,16 +12,21 @@
 mod census;
 mod collect;
 mod feed;
+mod intake;
 mod link;
 mod log;
 mod members;
 mod mutants;
 mod origin;
+mod output;
 mod replica;
 mod send;
+mod settings;
+mod snapshot;
 mod store;
 #[cfg(test)]
 mod tests;
+mod ticks;
 mod tuning;
 
 pub use census::{Census, StreamState};
@@ -29,7 +34,7 @@ pub use feed::Cursor;
 #[cfg(feature = "mutants")]
 pub use mutants::Mutant;
 pub use origin::Origin;
-pub use replica::{
-    Applied, Event, Fault, Happenings, LinkId, Output, Record, Redundancy, Replica, Settings, Sink,
-};
+pub use output::{Event, Fault, Happenings, Output, Sink};
+pub use replica::Replica;
+pub use settings::{Applied, LinkId, Record, Redundancy, Settings};
 pub use tuning::Tuning;

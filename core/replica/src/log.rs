@@ -124,7 +124,7 @@ impl Log {
 mod tests {
     use super::*;
     use crate::origin::Origin;
-    use crate::replica::Record;
+    use crate::settings::Record;
     use proptest::prelude::*;
 
     proptest! {

@@ -2,7 +2,8 @@
 //! collected.
 
 use crate::origin::OriginIx;
-use crate::replica::{LinkId, Replica, Settings};
+use crate::replica::Replica;
+use crate::settings::{LinkId, Settings};
 use herd_proto::{Instant, Now};
 use std::collections::BTreeMap;
 

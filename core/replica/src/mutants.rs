@@ -3,7 +3,7 @@
 //!
 //! Only with the feature `mutants`; without it every question below is answered "no" when compiling.
 
-use crate::replica::Settings;
+use crate::settings::Settings;
 
 /// One fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

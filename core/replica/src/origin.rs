@@ -1,7 +1,7 @@
 //! Who wrote: a server and one of its lives, and its stream as it is known here.
 
 use crate::log::Log;
-use crate::replica::LinkId;
+use crate::settings::LinkId;
 use herd_proto::Instant;
 
 /// One life of one server. It alone writes its stream, and numbers what it writes 1, 2, 3 …

@@ -5,7 +5,7 @@
 
 use crate::log::Arrival;
 use crate::origin::{ORIGINS_MAX, Origin, OriginIx};
-use crate::replica::Record;
+use crate::settings::Record;
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 use std::cmp::Ordering;

@@ -1,0 +1,241 @@
+//! How streams come in: what is asked of whom, what is taken, and when a stream counts as held.
+
+use crate::link::{Course, Link, Subscription};
+use crate::mutants::Mutant;
+use crate::origin::{OriginIx, Stream};
+use crate::output::{Event, Output};
+use crate::replica::Replica;
+use crate::settings::{LinkId, Record, Redundancy};
+use crate::snapshot::Bootstrap;
+use herd_proto::Now;
+
+impl Replica {
+    pub(crate) fn hear(&mut self, id: LinkId, origin: OriginIx, version: u64, now: Now) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let heard = link.heard.entry(origin).or_default();
+        *heard = (*heard).max(version);
+        let greeted = link.greeted;
+        let Some(stream) = self.streams.get_mut(origin.at()) else { return };
+        if version <= stream.version {
+            return;
+        }
+        if origin == OriginIx::ME {
+            self.outputs.push_back(Output::Event(Event::OwnStreamAhead));
+            return;
+        }
+        stream.behind_since.get_or_insert(now.instant);
+        self.busy = true;
+        if greeted && stream.upstreams.is_empty() && self.bootstrap.is_none() {
+            self.subscribe(id, origin, now);
+        }
+    }
+
+    /// Asks for `origin` on a link.
+    pub(crate) fn subscribe(&mut self, id: LinkId, origin: OriginIx, now: Now) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.wishes.insert(origin, true);
+        if let Some(stream) = self.streams.get_mut(origin.at()) {
+            if !stream.upstreams.contains(&id) {
+                stream.upstreams.push(id);
+            }
+            stream.progressed = now.instant;
+        }
+        self.wake(id);
+    }
+
+    /// Which streams are asked for on a link that has told what it holds.
+    pub(crate) fn decide(&mut self, id: LinkId, now: Now) {
+        let Some(link) = self.links.get(&id).filter(|link| link.greeted) else { return };
+        if self.bootstrap.is_some() {
+            return;
+        }
+        let blank = self.streams.iter().skip(1).all(|stream| stream.version == 0);
+        let has =
+            link.heard.iter().any(|(&origin, &version)| origin != OriginIx::ME && version > 0);
+        if blank && has || self.is_below(link) {
+            self.bootstrap = Some(Bootstrap { link: id, begun: None });
+            self.happenings.snapshots += 1;
+            self.outputs.push_back(Output::Event(Event::BootstrapBegun(id)));
+            if let Some(link) = self.links.get_mut(&id) {
+                link.snapshot_wish = true;
+            }
+            self.wake(id);
+            return;
+        }
+        let wanted: Vec<_> = link
+            .heard
+            .iter()
+            .filter(|&(&origin, &version)| {
+                let stream = self.streams.get(origin.at());
+                let asked = |s: &Stream| s.upstreams.contains(&id);
+                let wants = |s: &Stream| s.upstreams.is_empty() || version <= s.version;
+                origin != OriginIx::ME && stream.is_some_and(|s| !asked(s) && wants(s))
+            })
+            .map(|(&origin, _)| origin)
+            .collect();
+        for origin in wanted {
+            self.subscribe(id, origin, now);
+        }
+    }
+
+    pub(crate) fn decide_all(&mut self, now: Now) {
+        let ids: Vec<_> = self.links.keys().copied().collect();
+        for id in ids {
+            self.decide(id, now);
+        }
+    }
+
+    /// Whether the other side has collected what this node may lack.
+    pub(crate) fn is_below(&self, link: &Link) -> bool {
+        if self.settings.is(Mutant::FloorIgnored) {
+            return false;
+        }
+        link.floors_heard.iter().any(|(&origin, &floor)| {
+            self.streams.get(origin.at()).is_some_and(|stream| stream.version < floor)
+        })
+    }
+
+    pub(crate) fn subscribed(&mut self, id: LinkId, origin: OriginIx, from: u64, now: Now) {
+        self.hear(id, origin, from, now);
+        let (Some(stream), Some(link)) = (self.streams.get(origin.at()), self.links.get_mut(&id))
+        else {
+            return;
+        };
+        let cursor = if self.settings.is(Mutant::CursorAtEnd) {
+            stream.log.last()
+        } else {
+            stream.log.cursor_for(from)
+        };
+        let course = Course::Log { cursor, mark: stream.log.last() };
+        link.wanted.insert(origin, Subscription { committed: from, held: from, course });
+        link.dirty.insert(origin);
+        self.wake(id);
+    }
+
+    pub(crate) fn take_in(
+        &mut self,
+        id: LinkId,
+        origin: OriginIx,
+        sequence: u64,
+        record: Record<'_>,
+        now: Now,
+    ) {
+        // Its own stream a node knows best.
+        if origin == OriginIx::ME {
+            return;
+        }
+        let in_snapshot = self.snapshot_from(id);
+        if let Some(stream) = self.streams.get_mut(origin.at()) {
+            // Even what came before: a neighbour that was asked again sends it all again, and asking
+            // once more would make it begin once more.
+            stream.progressed = now.instant;
+        }
+        let key = self.store.find(record.key);
+        let known = key.and_then(|key| self.store.entry_of(key, origin));
+        let held = known.and_then(|at| self.store.entry_mut(at));
+        if let Some(entry) = held.filter(|entry| entry.sequence >= sequence) {
+            entry.confirmed |= in_snapshot;
+            let came_here = entry.is_from(id.0);
+            if !came_here {
+                self.happenings.duplicates += 1;
+                self.duplicate(id, origin);
+            }
+            return;
+        }
+        let version = self.streams.get(origin.at()).map_or(0, |stream| stream.version);
+        if known.is_none() && sequence <= version {
+            // It was held once, and collected.
+            self.happenings.duplicates += 1;
+            self.duplicate(id, origin);
+            return;
+        }
+        if !self.put(record, origin, sequence, Some(id), now) {
+            return;
+        }
+        self.happenings.entries += 1;
+        if self.settings.is(Mutant::AdvanceOnEntry)
+            && let Some(stream) = self.streams.get_mut(origin.at())
+        {
+            stream.version = stream.version.max(sequence);
+        }
+        if in_snapshot {
+            let key = self.store.find(record.key);
+            let at = key.and_then(|key| self.store.entry_of(key, origin));
+            if let Some(entry) = at.and_then(|at| self.store.entry_mut(at)) {
+                entry.confirmed = true;
+            }
+        }
+    }
+
+    /// An entry came that had come another way before: one way too many, perhaps.
+    pub(crate) fn duplicate(&mut self, id: LinkId, origin: OriginIx) {
+        if self.settings.is(Mutant::UnsubscribeNever) {
+            return;
+        }
+        let Some(stream) = self.streams.get_mut(origin.at()) else { return };
+        let Redundancy::Ways(ways) = self.settings.redundancy else { return };
+        // A neighbour that is ahead has more to give than what came already: its commit.
+        let heard = self.links.get(&id).and_then(|link| link.heard.get(&origin));
+        let ahead = heard.is_some_and(|&heard| heard > stream.version);
+        if ahead {
+            if let Some(link) = self.links.get_mut(&id) {
+                link.doubled.insert(origin);
+            }
+        } else if stream.upstreams.len() > ways && stream.upstreams.contains(&id) {
+            stream.upstreams.retain(|&upstream| upstream != id);
+            if let Some(link) = self.links.get_mut(&id) {
+                link.wishes.insert(origin, false);
+            }
+            self.wake(id);
+        }
+    }
+
+    pub(crate) fn commit(&mut self, id: LinkId, origin: OriginIx, from: u64, to: u64, now: Now) {
+        if self.snapshot_from(id) {
+            let begun = self.bootstrap.as_mut().and_then(|b| b.begun.as_mut());
+            if let Some(begun) = begun {
+                begun.versions.insert(origin, to);
+            }
+            return;
+        }
+        let Some(link) = self.links.get_mut(&id) else { return };
+        // It will not tell this again as a watermark.
+        let heard = link.heard.entry(origin).or_default();
+        *heard = (*heard).max(to);
+        let Some(link) = self.links.get(&id) else { return };
+        if self.bootstrap.is_some() || self.is_below(link) {
+            self.happenings.commits_ignored += 1;
+            self.decide(id, now);
+            return;
+        }
+        let floors: Vec<_> = link.floors_heard.iter().map(|(&at, &floor)| (at, floor)).collect();
+        let Some(stream) = self.streams.get_mut(origin.at()) else { return };
+        stream.progressed = now.instant;
+        if from > stream.version
+            && origin != OriginIx::ME
+            && !self.settings.is(Mutant::CommitIgnoresFrom)
+        {
+            // What it builds on was not taken: ask again from what is held.
+            self.happenings.commits_ignored += 1;
+            self.subscribe(id, origin, now);
+            return;
+        }
+        if to <= stream.version {
+            if self.links.get_mut(&id).is_some_and(|link| link.doubled.remove(&origin)) {
+                self.duplicate(id, origin);
+            }
+            return;
+        }
+        stream.version = to;
+        stream.seen = stream.seen.max(to);
+        stream.behind_since = None;
+        for (at, floor) in floors {
+            if let Some(stream) = self.streams.get_mut(at.at()) {
+                stream.floor = stream.floor.max(floor);
+            }
+        }
+        self.busy = true;
+        self.stir(origin);
+        self.hear(id, origin, to, now);
+    }
+}

@@ -1,0 +1,120 @@
+//! What comes out of a replica: effects, faults of neighbours, events for the log, and counts.
+
+use crate::settings::LinkId;
+use herd_proto::peer::Message;
+
+/// One effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// There is something to send on this link.
+    Transmit(LinkId),
+    /// This link cannot go on; close it.
+    Close(LinkId, Fault),
+    /// For the log.
+    Event(Event),
+}
+
+/// What the other side of a link did wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// It named an origin that it had not introduced.
+    #[error("origin {0} was not introduced")]
+    UnknownOrigin(u16),
+    /// There are too many origins.
+    #[error("too many origins")]
+    TooManyOrigins,
+    /// A record lies further in the future than any right clock can make it.
+    #[error("a record is {ahead_s} s ahead of this server's clock: one of the two clocks is wrong")]
+    ClockAhead {
+        /// How far.
+        ahead_s: i64,
+    },
+}
+
+/// Something an operator may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Everything is being fetched from one neighbour.
+    BootstrapBegun(LinkId),
+    /// It has arrived.
+    BootstrapEnded(LinkId),
+    /// It has not: the link was lost.
+    BootstrapBroken(LinkId),
+    /// Records of an origin that is gone were issued again.
+    Adopted {
+        /// How many.
+        records: usize,
+    },
+    /// A neighbour holds more of this node's stream than this node has written: it has lost memory,
+    /// and needs a new incarnation.
+    OwnStreamAhead,
+}
+
+/// Things that happened, counted for those who want to know whether they ever do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Happenings {
+    /// Entries taken in for the first time.
+    pub entries: u64,
+    /// Entries that had come another way before.
+    pub duplicates: u64,
+    /// Entries sent.
+    pub sent: u64,
+    /// Rounds of sweeping begun.
+    pub sweeps: u64,
+    /// Subscriptions moved because nothing came.
+    pub resubscriptions: u64,
+    /// Records issued again.
+    pub adopted: u64,
+    /// Snapshots begun.
+    pub snapshots: u64,
+    /// Snapshots that broke off.
+    pub snapshots_broken: u64,
+    /// Entries that a snapshot showed to be superfluous.
+    pub discarded: u64,
+    /// Superseded entries collected.
+    pub collected: u64,
+    /// Tombstones collected.
+    pub tombstones_collected: u64,
+    /// Commits that came too early to be used.
+    pub commits_ignored: u64,
+}
+
+impl Happenings {
+    /// Adds up.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            entries,
+            duplicates,
+            sent,
+            sweeps,
+            resubscriptions,
+            adopted,
+            snapshots,
+            snapshots_broken,
+            discarded,
+            collected,
+            tombstones_collected,
+            commits_ignored,
+        } = other;
+        self.entries += entries;
+        self.duplicates += duplicates;
+        self.sent += sent;
+        self.sweeps += sweeps;
+        self.resubscriptions += resubscriptions;
+        self.adopted += adopted;
+        self.snapshots += snapshots;
+        self.snapshots_broken += snapshots_broken;
+        self.discarded += discarded;
+        self.collected += collected;
+        self.tombstones_collected += tombstones_collected;
+        self.commits_ignored += commits_ignored;
+    }
+}
+
+/// Takes messages for one link.
+pub trait Sink {
+    /// Takes one.
+    fn put(&mut self, message: &Message<'_>);
+    /// Whether no more should be put for now.
+    fn is_full(&self) -> bool;
+}

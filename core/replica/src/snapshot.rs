@@ -1,0 +1,107 @@
+//! Everything at once, from one neighbour: for a node that holds too little to be brought up to date entry
+//! by entry. Nothing it brings counts before all of it has come.
+
+use crate::link::SnapshotOut;
+use crate::mutants::Mutant;
+use crate::origin::OriginIx;
+use crate::output::{Event, Output};
+use crate::replica::Replica;
+use crate::settings::LinkId;
+use herd_proto::Now;
+use std::collections::BTreeMap;
+
+#[derive(Debug)]
+pub(crate) struct Bootstrap {
+    pub(crate) link: LinkId,
+    /// Some once the snapshot has begun.
+    pub(crate) begun: Option<SnapshotIn>,
+}
+
+#[derive(Debug)]
+pub(crate) struct SnapshotIn {
+    /// The versions told so far.
+    pub(crate) versions: BTreeMap<OriginIx, u64>,
+    /// The sender's floors when it began: none is above the version that will be told.
+    floors: BTreeMap<OriginIx, u64>,
+}
+
+impl Replica {
+    pub(crate) fn snapshot_from(&self, id: LinkId) -> bool {
+        self.bootstrap.as_ref().is_some_and(|b| b.link == id && b.begun.is_some())
+    }
+
+    pub(crate) fn begin_snapshot(&mut self, id: LinkId) {
+        if let Some(bootstrap) = self.bootstrap.as_mut().filter(|b| b.link == id) {
+            let floors = self.links.get(&id).map(|link| link.floors_heard.clone());
+            bootstrap.begun =
+                Some(SnapshotIn { versions: BTreeMap::new(), floors: floors.unwrap_or_default() });
+            self.store.unconfirm_all();
+            if self.settings.is(Mutant::SnapshotVersionsEarly) {
+                let heard = self.links.get(&id).map(|link| link.heard.clone()).unwrap_or_default();
+                for (origin, version) in heard {
+                    if let Some(stream) = self.streams.get_mut(origin.at()) {
+                        stream.version = stream.version.max(version);
+                    }
+                }
+            }
+        }
+    }
+
+    /// All has arrived: versions move at once, and what the sender has collected goes.
+    ///
+    /// Of the floors those count that the sender had when it began, as the versions do. The versions
+    /// are at least as great, so no node has a floor above its version, and whoever is below a
+    /// neighbour's floor reaches it with one snapshot from there. A floor that the sender hears of
+    /// later counts up to those versions only: beyond them it speaks of what this node does not hold.
+    /// Taken over, it would outlive whoever held it: nodes that lack it would be below one another, and
+    /// fetch everything from each other for ever.
+    pub(crate) fn end_snapshot(&mut self, id: LinkId, now: Now) {
+        let bootstrap = self.bootstrap.take_if(|b| b.link == id && b.begun.is_some());
+        let Some(SnapshotIn { versions, floors }) = bootstrap.and_then(|b| b.begun) else {
+            return;
+        };
+        // What it collected while the snapshot was under way may be missing in it too. That was done for
+        // the sake of entries up to the versions told, so a floor beyond them concerns later ones.
+        let collected = self.links.get(&id).map(|link| link.floors_heard.clone());
+        let collected = collected.unwrap_or_default();
+        let version_of = |origin: OriginIx| versions.get(&origin).copied().unwrap_or_default();
+        let superfluous: Vec<_> = self
+            .store
+            .all_entries()
+            .filter(|(_, entry)| {
+                entry.origin != OriginIx::ME
+                    && !entry.confirmed
+                    && !self.settings.is(Mutant::SnapshotKeepsAll)
+                    && entry.sequence <= version_of(entry.origin)
+            })
+            .map(|(at, _)| at)
+            .collect();
+        self.happenings.discarded += superfluous.len() as u64;
+        for at in superfluous {
+            self.remove(at);
+        }
+        for (at, stream) in (0..).map(OriginIx).zip(&mut self.streams) {
+            if at != OriginIx::ME {
+                stream.version = stream.version.max(version_of(at));
+                stream.seen = stream.seen.max(stream.version);
+                stream.progressed = now.instant;
+            }
+            let collected_since = collected.get(&at).copied().unwrap_or_default();
+            let floor = floors.get(&at).copied().unwrap_or_default();
+            stream.floor = stream.floor.max(floor).max(collected_since.min(stream.version));
+        }
+        // A snapshot on its way from here may have passed the slots of what has come while it was still
+        // to come to the slots of what has gone: it begins anew.
+        for link in self.links.values_mut() {
+            if let Some(snapshot) = &mut link.snapshot_out {
+                *snapshot = SnapshotOut::default();
+            }
+        }
+        self.outputs.push_back(Output::Event(Event::BootstrapEnded(id)));
+        self.busy = true;
+        for at in 0..self.streams.len() {
+            self.stir(OriginIx(u16::try_from(at).unwrap_or(u16::MAX)));
+        }
+        self.decide_all(now);
+    }
+}
