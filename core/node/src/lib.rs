@@ -27,4 +27,4 @@ pub use stats::{Counters, DELAY_BOUNDS_NS, Histogram, PeerCounters};
 
 pub use transcript::Transcript;
 
-pub use herd_replica::{LinkId, Redundancy};
+pub use herd_replica::{AuditReport, Event as ReplicaEvent, LinkId, Redundancy, Verdict};

@@ -8,7 +8,7 @@ use crate::peers::{
 use crate::stats::Counters;
 use herd_geo::{Point, parse_iso6709};
 use herd_proto::{At, Difference, Iamat, Instant, Now, Report, UnixTime, effective_time};
-use herd_replica::{Applied, LinkId, Origin, Record, Redundancy, Replica, Tuning};
+use herd_replica::{Applied, AuditReport, LinkId, Origin, Record, Redundancy, Replica, Tuning};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -252,6 +252,23 @@ impl Node {
             last_error: peer.last_error.clone(),
             counters: peer.counters,
         })
+    }
+
+    /// Compares what is known with every neighbour now; [`audits`](Self::audits) tells what it showed.
+    pub fn audit_now(&mut self, now: Now) {
+        self.replica.audit_now();
+        self.after_replica(now);
+    }
+
+    /// What comparing with the neighbours has shown; [`link_peer`](Self::link_peer) names them.
+    pub fn audits(&self) -> AuditReport {
+        self.replica.audits()
+    }
+
+    /// The name of the neighbour at the other end of a link; empty if it has not said it.
+    pub fn link_peer(&self, id: LinkId) -> &str {
+        let peer = self.links.get(&id).and_then(|link| link.peer);
+        peer.map_or("", |peer| self.peer_name(peer))
     }
 
     /// The name of a neighbour; empty for one that does not exist.

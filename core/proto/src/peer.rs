@@ -16,6 +16,26 @@ pub const FRAME_BYTES_MAX: usize = 256 * 1024;
 /// Origins at most that one message may name.
 const VERSIONS_MAX: usize = 8192;
 
+/// Sums in one audit message: ranges of all, or buckets of one range.
+pub const AUDIT_SUMS: usize = 256;
+
+/// Keys that one audit message may list: a bucket of more is not looked into. Keeps the frame within its
+/// bound, and is reached by 270 million keys evenly spread.
+pub const AUDIT_KEYS_MAX: usize = 4096;
+
+/// What a key shows, as an audit compares it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditKey {
+    /// Of the key.
+    pub key_hash: u64,
+    /// Nanoseconds since 1970.
+    pub effective_ns: i64,
+    /// Whether the key is forgotten.
+    pub tombstone: bool,
+    /// Of key, time and value.
+    pub sum: u64,
+}
+
 /// One thing said over a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
@@ -96,6 +116,34 @@ pub enum Message<'a> {
         /// Origins and versions.
         versions: Vec<(u16, u64)>,
     },
+    /// The sum of all that the sender shows. As an answer: it was the same as the receiver's.
+    AuditRoot {
+        /// Whether it is one.
+        is_answer: bool,
+        /// The sum.
+        sum: u64,
+    },
+    /// The sums of all ranges, since the roots differ.
+    AuditRanges {
+        /// [`AUDIT_SUMS`] of them.
+        sums: Vec<u64>,
+    },
+    /// The sums of the buckets of a range, since those of the range differ.
+    AuditBuckets {
+        /// Which.
+        range: u8,
+        /// [`AUDIT_SUMS`] of them.
+        sums: Vec<u64>,
+    },
+    /// The keys of a bucket, since its sums differ; to be answered with the receiver's.
+    AuditKeys {
+        /// Which.
+        bucket: u16,
+        /// Whether this is the answer.
+        is_answer: bool,
+        /// At most [`AUDIT_KEYS_MAX`].
+        keys: Vec<AuditKey>,
+    },
     /// Are you there? To be answered with the same number.
     Ping {
         /// The sender's own clock, opaque to the receiver.
@@ -153,6 +201,10 @@ mod kind {
     pub(super) const SNAPSHOT_BEGIN: u8 = MUST | 0x0b;
     pub(super) const SNAPSHOT_END: u8 = MUST | 0x0c;
     pub(super) const MEMBER: u8 = 0x0d;
+    pub(super) const AUDIT_ROOT: u8 = 0x0e;
+    pub(super) const AUDIT_RANGES: u8 = 0x0f;
+    pub(super) const AUDIT_BUCKETS: u8 = 0x10;
+    pub(super) const AUDIT_KEYS: u8 = 0x11;
     pub(super) const PING: u8 = MUST | 0x20;
     pub(super) const PONG: u8 = MUST | 0x21;
     pub(super) const BYE: u8 = 0x22;
@@ -212,6 +264,26 @@ impl<'a> Message<'a> {
                 write_numbers([origin.into(), counter, versions.len() as u64], out);
                 for &(origin, version) in versions {
                     write_numbers([origin.into(), version], out);
+                }
+            }
+            Self::AuditRoot { is_answer, sum } => {
+                out.extend([kind::AUDIT_ROOT, is_answer.into()]);
+                write_sums(&[sum], out);
+            }
+            Self::AuditRanges { ref sums } => {
+                out.push(kind::AUDIT_RANGES);
+                write_sums(sums, out);
+            }
+            Self::AuditBuckets { range, ref sums } => {
+                out.extend([kind::AUDIT_BUCKETS, range]);
+                write_sums(sums, out);
+            }
+            Self::AuditKeys { bucket, is_answer, ref keys } => {
+                out.extend([kind::AUDIT_KEYS, is_answer.into()]);
+                write_numbers([bucket.into(), keys.len() as u64], out);
+                for key in keys {
+                    out.push(key.tombstone.into());
+                    write_sums(&[key.key_hash, key.effective_ns.cast_unsigned(), key.sum], out);
                 }
             }
             Self::Ping { sent } => {
@@ -276,6 +348,12 @@ impl<'a> Message<'a> {
             kind::SNAPSHOT_BEGIN => Some(Self::SnapshotBegin),
             kind::SNAPSHOT_END => Some(Self::SnapshotEnd),
             kind::MEMBER => fields.member(),
+            kind::AUDIT_ROOT => fields.audit_root(),
+            kind::AUDIT_RANGES => fields.sums().map(|sums| Self::AuditRanges { sums }),
+            kind::AUDIT_BUCKETS => fields
+                .byte()
+                .and_then(|range| Some(Self::AuditBuckets { range, sums: fields.sums()? })),
+            kind::AUDIT_KEYS => fields.audit_keys(),
             kind::PING => fields.number().map(|sent| Self::Ping { sent }),
             kind::PONG => fields.number().map(|sent| Self::Pong { sent }),
             kind::BYE => fields
@@ -342,12 +420,59 @@ impl<'a> Reader<'a> {
         Some(Message::Commit { origin, from, to })
     }
 
+    fn byte(&mut self) -> Option<u8> {
+        let (&byte, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(byte)
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        match self.byte()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
+    fn sum(&mut self) -> Option<u64> {
+        let (sum, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(u64::from_le_bytes(*sum))
+    }
+
+    fn sums(&mut self) -> Option<Vec<u64>> {
+        (0..AUDIT_SUMS).map(|_| self.sum()).collect()
+    }
+
+    fn audit_root(&mut self) -> Option<Message<'a>> {
+        Some(Message::AuditRoot { is_answer: self.flag()?, sum: self.sum()? })
+    }
+
+    fn audit_keys(&mut self) -> Option<Message<'a>> {
+        let (is_answer, bucket) = (self.flag()?, self.small()?);
+        let count = usize::try_from(self.number()?).ok().filter(|&n| n <= AUDIT_KEYS_MAX)?;
+        let keys = (0..count).map(|_| {
+            let (tombstone, key_hash) = (self.flag()?, self.sum()?);
+            let (effective_ns, sum) = (self.sum()?.cast_signed(), self.sum()?);
+            Some(AuditKey { key_hash, effective_ns, tombstone, sum })
+        });
+        let keys = keys.collect::<Option<_>>()?;
+        Some(Message::AuditKeys { bucket, is_answer, keys })
+    }
+
     fn member(&mut self) -> Option<Message<'a>> {
         let (origin, counter) = (self.small()?, self.number()?);
         let count = usize::try_from(self.number()?).ok().filter(|&count| count <= VERSIONS_MAX)?;
         let versions = (0..count).map(|_| Some((self.small()?, self.number()?)));
         let versions = versions.collect::<Option<_>>()?;
         Some(Message::Member { origin, counter, versions })
+    }
+}
+
+/// Sums fill their eight bytes anyway: a varint would make them longer.
+fn write_sums(sums: &[u64], out: &mut Vec<u8>) {
+    for sum in sums {
+        out.extend_from_slice(&sum.to_le_bytes());
     }
 }
 
@@ -382,6 +507,7 @@ mod tests {
             tombstone,
             value,
         };
+        let audited = AuditKey { key_hash: 1 << 63, effective_ns: -1, tombstone: true, sum: 258 };
         vec![
             Message::Origin { number: 0, server: "Hill", incarnation: u64::MAX },
             Message::Watermark { origin: 300, version: 1 },
@@ -396,6 +522,10 @@ mod tests {
             Message::SnapshotBegin,
             Message::SnapshotEnd,
             Message::Member { origin: 2, counter: 9, versions: vec![(0, 1), (2, 70_000)] },
+            Message::AuditRoot { is_answer: true, sum: u64::MAX },
+            Message::AuditRanges { sums: (1..=256).collect() },
+            Message::AuditBuckets { range: 255, sums: vec![7; 256] },
+            Message::AuditKeys { bucket: 0xfffe, is_answer: false, keys: vec![audited] },
             Message::Ping { sent: 1 << 40 },
             Message::Pong { sent: 0 },
             Message::Bye { reason: "stopping" },
@@ -435,7 +565,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_a_frame_or_an_error(
-            kind in prop_oneof![0_u8..16, 128..144_u8, any::<u8>()],
+            kind in prop_oneof![0_u8..24, 128..144_u8, any::<u8>()],
             body in prop::collection::vec(any::<u8>(), 0..40),
         ) {
             let length = u32::try_from(body.len() + 1).unwrap();

@@ -9,6 +9,7 @@
 //! Absent on purpose: queues. What a link still has to be told is a position in a log of arrivals, so a
 //! neighbour that is slow, frozen or away costs no memory.
 
+mod audit;
 mod census;
 mod collect;
 mod feed;
@@ -24,11 +25,13 @@ mod send;
 mod settings;
 mod snapshot;
 mod store;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod ticks;
 mod tuning;
 
+pub use audit::{AuditReport, Verdict};
 pub use census::{Census, StreamState};
 pub use feed::Cursor;
 #[cfg(feature = "mutants")]

@@ -1,5 +1,6 @@
 //! What one link's other side knows, wants, and has been told.
 
+use crate::audit::LinkAudit;
 use crate::log::Arrival;
 use crate::origin::OriginIx;
 use herd_proto::Instant;
@@ -38,12 +39,13 @@ pub(crate) struct Link {
     pub(crate) tell_watermarks: bool,
     pub(crate) watermarks_due: Instant,
     pub(crate) round_trip: Duration,
+    pub(crate) audit: LinkAudit,
     /// Nothing was left to send when it was last asked for.
     pub(crate) waiting: bool,
 }
 
 impl Link {
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant, audit_due: Instant) -> Self {
         Self {
             introduced: BTreeSet::new(),
             numbers: BTreeMap::new(),
@@ -63,6 +65,7 @@ impl Link {
             tell_watermarks: false,
             watermarks_due: now,
             round_trip: Duration::ZERO,
+            audit: LinkAudit::new(audit_due),
             waiting: false,
         }
     }

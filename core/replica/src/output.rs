@@ -45,6 +45,12 @@ pub enum Event {
         /// How many.
         records: usize,
     },
+    /// A neighbour lacked records though it was to hold them; they were issued again. Some invariant does
+    /// not hold: an alarm.
+    AuditRepaired {
+        /// How many.
+        records: u64,
+    },
     /// A neighbour holds more of this node's stream than this node has written: it has lost memory,
     /// and needs a new incarnation.
     OwnStreamAhead,

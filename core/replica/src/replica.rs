@@ -1,5 +1,6 @@
 //! The state machine: records and messages in, messages and events out.
 
+use crate::audit::Audit;
 use crate::collect::Collector;
 use crate::feed::Feed;
 use crate::link::{Link, SnapshotOut};
@@ -34,6 +35,7 @@ pub struct Replica {
     pub(crate) collector: Collector,
     pub(crate) happenings: Happenings,
     pub(crate) feed: Feed,
+    pub(crate) audit: Audit,
     pub(crate) bootstrap: Option<Bootstrap>,
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) ticked: Instant,
@@ -59,6 +61,7 @@ impl Replica {
             collector: Collector::default(),
             happenings: Happenings::default(),
             feed: Feed::default(),
+            audit: Audit::default(),
             bootstrap: None,
             outputs: VecDeque::new(),
             ticked: now.instant,
@@ -240,7 +243,8 @@ impl Replica {
 
     /// A link to a neighbour is up. Ask [`poll_transmit`](Self::poll_transmit) at once.
     pub fn open_link(&mut self, id: LinkId, now: Now) {
-        self.links.insert(id, Link::new(now.instant));
+        self.links
+            .insert(id, Link::new(now.instant, now.instant + self.settings.tuning.audit_every));
         self.busy = true;
     }
 
@@ -355,6 +359,22 @@ impl Replica {
                 };
                 let versions = versions.iter().map(known).collect::<Result<_, _>>()?;
                 self.hear_member(id, origin, counter, versions, now);
+                Ok(())
+            }
+            Message::AuditRoot { is_answer, sum } => {
+                self.hear_root(id, is_answer, sum, now);
+                Ok(())
+            }
+            Message::AuditRanges { ref sums } => {
+                self.hear_ranges(id, sums, now);
+                Ok(())
+            }
+            Message::AuditBuckets { range, ref sums } => {
+                self.hear_buckets(id, range, sums);
+                Ok(())
+            }
+            Message::AuditKeys { bucket, is_answer, ref keys } => {
+                self.hear_keys(id, bucket, is_answer, keys);
                 Ok(())
             }
             // These concern the link, not what is known.

@@ -1,5 +1,6 @@
 //! What goes out on a link: asked for when its socket has room, so that nothing is ever queued.
 
+use crate::audit::{List, Say};
 use crate::link::{Course, Link, Subscription};
 use crate::log::Arrival;
 use crate::mutants::Mutant;
@@ -38,6 +39,7 @@ impl Replica {
         out.watermarks(now);
         out.members(self.members.heard());
         out.floors();
+        out.audit();
         out.snapshot();
         out.streams();
         link.waiting = out.put == 0;
@@ -144,6 +146,29 @@ impl<S: Sink> Out<'_, S> {
                 member.versions.iter().map(|&(at, version)| (self.number(at), version)).collect();
             let origin = self.number(member.origin);
             self.put(&Message::Member { origin, counter: member.counter, versions });
+        }
+    }
+
+    /// Few and far between, and at most a few frames at a time.
+    fn audit(&mut self) {
+        let sums = &self.store.sums;
+        while !self.sink.is_full() {
+            let message = if let Some(say) = self.link.audit.say.pop_first() {
+                match say {
+                    Say::Root => Message::AuditRoot { is_answer: false, sum: sums.root() },
+                    Say::Same => Message::AuditRoot { is_answer: true, sum: sums.root() },
+                    Say::Ranges => Message::AuditRanges { sums: sums.ranges().to_vec() },
+                    Say::Range(range) => {
+                        Message::AuditBuckets { range, sums: sums.buckets(range).to_vec() }
+                    }
+                }
+            } else if let Some(List { bucket, is_answer, keys }) = self.link.audit.lists.pop_front()
+            {
+                Message::AuditKeys { bucket, is_answer, keys }
+            } else {
+                return;
+            };
+            self.put(&message);
         }
     }
 

@@ -6,13 +6,14 @@
 use crate::log::Arrival;
 use crate::origin::{ORIGINS_MAX, Origin, OriginIx};
 use crate::settings::Record;
+use crate::sums::{Sums, audit_key, key_hash};
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 use std::cmp::Ordering;
 use std::hash::BuildHasher;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct KeyIx(u32);
+pub(crate) struct KeyIx(pub(crate) u32);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EntryIx(u32);
@@ -90,6 +91,7 @@ pub(crate) struct Store {
     hasher: FixedState,
     /// Keys whose newest record is no tombstone.
     alive: usize,
+    pub(crate) sums: Sums,
     pub(crate) ties: Ties,
 }
 
@@ -112,6 +114,7 @@ impl Store {
             by_key: HashTable::new(),
             hasher: FixedState::with_seed(seed),
             alive: 0,
+            sums: Sums::new(),
             ties: Ties::default(),
         }
     }
@@ -168,6 +171,18 @@ impl Store {
         if let Some(key) = self.keys.get_mut(key.0 as usize) {
             key.change = change;
         }
+    }
+
+    /// Slots of keys, free or not: what an audit walks over.
+    pub(crate) fn key_slots(&self) -> u32 {
+        // Slot numbers fit by construction.
+        u32::try_from(self.keys.len()).unwrap_or(NONE)
+    }
+
+    /// What a key shows, for the sums: zero for nothing.
+    fn sum(&self, key_hash: u64, key: KeyIx) -> u64 {
+        let shown = self.winner(key).filter(|(_, winner)| !winner.tombstone);
+        shown.map_or(0, |(_, winner)| audit_key(key_hash, &self.record(winner)).sum)
     }
 
     /// All keys, slot by slot.
@@ -261,6 +276,8 @@ impl Store {
                 == (record.effective_ns, record.tombstone, record.value)
         });
         let was_alive = self.winner(key).is_some_and(|(_, winner)| !winner.tombstone);
+        let key_hash = key_hash(record.key);
+        let sum = self.sum(key_hash, key);
         let slot = self.entry_mut(entry)?;
         slot.sequence = sequence;
         slot.effective_ns = record.effective_ns;
@@ -275,6 +292,7 @@ impl Store {
         self.elect(key);
         let (winner, is_alive) = self.winner(key).map(|(at, w)| (at, !w.tombstone))?;
         self.alive = self.alive + usize::from(is_alive) - usize::from(was_alive);
+        self.sums.replace(key_hash, sum, self.sum(key_hash, key));
         let loser =
             if winner == entry { before.filter(|&before| before != entry) } else { Some(entry) };
         let changed = if winner == entry { !same } else { before == Some(entry) };
@@ -338,6 +356,8 @@ impl Store {
         let entry = self.entry(at)?;
         let (key, next, origin, arrival) = (entry.key(), entry.next, entry.origin, entry.arrival);
         let was_alive = self.winner(key).is_some_and(|(_, winner)| !winner.tombstone);
+        let key_hash = key_hash(self.key_bytes(key));
+        let sum = self.sum(key_hash, key);
         let before = self.entries_of(key).find(|&other| {
             self.entries.get(other.0 as usize).is_some_and(|entry| entry.next == at.0)
         });
@@ -361,6 +381,7 @@ impl Store {
         self.elect(key);
         let is_alive = self.winner(key).is_some_and(|(_, winner)| !winner.tombstone);
         self.alive = self.alive + usize::from(is_alive) - usize::from(was_alive);
+        self.sums.replace(key_hash, sum, self.sum(key_hash, key));
         if next == NONE && before.is_none() {
             self.remove_key(key);
         }

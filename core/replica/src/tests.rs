@@ -8,7 +8,7 @@ use herd_proto::peer::{Decoded, Message};
 use herd_proto::{Instant, Now, UnixTime};
 use std::time::Duration;
 
-const LINK: LinkId = LinkId(1);
+pub(crate) const LINK: LinkId = LinkId(1);
 
 #[test]
 fn values_of_any_kind_spread_unread() {
@@ -71,7 +71,7 @@ fn an_old_report_of_a_forgotten_key_is_not_newer() {
     assert_eq!(replica.len(), 1);
 }
 
-fn record<'a>(key: &'a [u8], effective_s: i64, value: &'a [u8]) -> Record<'a> {
+pub(crate) fn record<'a>(key: &'a [u8], effective_s: i64, value: &'a [u8]) -> Record<'a> {
     Record { key, effective_ns: effective_s * 1_000_000_000, tombstone: false, value }
 }
 
@@ -92,7 +92,7 @@ fn replica(name: &str) -> Replica {
     Replica::new(settings, now(0))
 }
 
-fn linked() -> (Replica, Replica) {
+pub(crate) fn linked() -> (Replica, Replica) {
     let (mut a, mut b) = (replica("a"), replica("b"));
     a.open_link(LINK, now(0));
     b.open_link(LINK, now(0));
@@ -102,14 +102,20 @@ fn linked() -> (Replica, Replica) {
 
 /// Until neither has anything to say.
 fn talk(a: &mut Replica, b: &mut Replica) {
-    loop {
-        let (from_a, from_b) = (transmit(a), transmit(b));
-        if from_a.is_empty() && from_b.is_empty() {
-            return;
-        }
-        deliver(&from_a, b);
-        deliver(&from_b, a);
-    }
+    talk_at(a, b, now(10));
+}
+
+/// The same at another time.
+pub(crate) fn talk_at(a: &mut Replica, b: &mut Replica, now: Now) {
+    while exchange_at(a, b, now) {}
+}
+
+/// Each hears what the other has to say; false if neither has anything.
+pub(crate) fn exchange_at(a: &mut Replica, b: &mut Replica, now: Now) -> bool {
+    let (from_a, from_b) = (transmit_at(a, now), transmit_at(b, now));
+    deliver_at(&from_a, b, now);
+    deliver_at(&from_b, a, now);
+    !from_a.is_empty() || !from_b.is_empty()
 }
 
 struct Frames(Vec<u8>);
@@ -125,15 +131,23 @@ impl Sink for Frames {
 }
 
 fn transmit(from: &mut Replica) -> Vec<u8> {
+    transmit_at(from, now(10))
+}
+
+fn transmit_at(from: &mut Replica, now: Now) -> Vec<u8> {
     let mut frames = Frames(Vec::new());
-    from.poll_transmit(LINK, &mut frames, now(10));
+    from.poll_transmit(LINK, &mut frames, now);
     frames.0
 }
 
-fn deliver(mut frames: &[u8], to: &mut Replica) {
+fn deliver(frames: &[u8], to: &mut Replica) {
+    deliver_at(frames, to, now(10));
+}
+
+fn deliver_at(mut frames: &[u8], to: &mut Replica, now: Now) {
     while let Some((decoded, taken)) = Message::decode(frames).unwrap() {
         if let Decoded::Message(message) = decoded {
-            to.handle(LINK, &message, now(10));
+            to.handle(LINK, &message, now);
         }
         frames = &frames[taken..];
     }

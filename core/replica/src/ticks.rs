@@ -24,6 +24,7 @@ impl Replica {
         self.tick_streams(now);
         self.tick_members(now);
         self.collect(now);
+        self.tick_audit(now);
     }
 
     fn tick_watermarks(&mut self, now: Now) {

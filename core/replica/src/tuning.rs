@@ -26,6 +26,11 @@ pub struct Tuning {
     pub tell_every: Duration,
     /// How often it does while nothing changes, so that its absence is noticed. Default: 10 s.
     pub tell_every_idle: Duration,
+    /// How often neighbours compare what they show. Default: 1 min.
+    pub audit_every: Duration,
+    /// How old a difference must be to be looked at again: longer than most updates are on their way, so
+    /// that little work is done for nothing. Default: 2 s.
+    pub audit_settle: Duration,
     /// A fault to be made on purpose. Default: none.
     #[cfg(feature = "mutants")]
     pub mutant: Option<crate::Mutant>,
@@ -42,6 +47,8 @@ impl Default for Tuning {
             tombstone_grace: Duration::from_mins(1),
             tell_every: Duration::from_secs(1),
             tell_every_idle: Duration::from_secs(10),
+            audit_every: Duration::from_mins(1),
+            audit_settle: Duration::from_secs(2),
             #[cfg(feature = "mutants")]
             mutant: None,
         }

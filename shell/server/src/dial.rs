@@ -3,7 +3,7 @@
 use crate::config::{Config, Protocol};
 use crate::link::{self, Socket};
 use herd_front::{Host, Order, Phase};
-use herd_node::{Event, PeerId};
+use herd_node::{Event, PeerId, ReplicaEvent};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// The links of one server.
 #[derive(Clone, Debug)]
@@ -141,6 +141,13 @@ fn tell(event: Event) {
         Event::LinkDown { peer, reason } => {
             let peer = peer.as_deref().unwrap_or("?");
             warn!(peer, %reason, "link down");
+        }
+        Event::Replica(ReplicaEvent::AuditRepaired { records }) => {
+            error!(
+                records,
+                "a neighbour lacked records that it was to hold: they were issued again. \
+                 Nothing is lost, but this must not happen: please report it with both logs"
+            );
         }
         Event::Replica(event) => info!(?event, "agreement between servers"),
         Event::NotUnderstood { peer, line } => warn!(peer, line, "not understood by a neighbour"),
