@@ -35,6 +35,10 @@ pub struct AuditKey {
     /// Of key, time and value.
     pub sum: u64,
 }
+/// Bytes at most that a member tells about itself: everybody passes them on to everybody once a second
+/// while they change, so they must stay small against what else a link carries. The links of fifty
+/// neighbours take less than half of it.
+pub const ABOUT_BYTES_MAX: usize = 4096;
 
 /// One thing said over a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +119,9 @@ pub enum Message<'a> {
         counter: u64,
         /// Origins and versions.
         versions: Vec<(u16, u64)>,
+        /// What the member says of itself for those who watch: opaque here, at most
+        /// [`ABOUT_BYTES_MAX`].
+        about: &'a [u8],
     },
     /// The sum of all that the sender shows. As an answer: it was the same as the receiver's.
     AuditRoot {
@@ -259,12 +266,13 @@ impl<'a> Message<'a> {
             Self::SnapshotRequest => out.push(kind::SNAPSHOT_REQUEST),
             Self::SnapshotBegin => out.push(kind::SNAPSHOT_BEGIN),
             Self::SnapshotEnd => out.push(kind::SNAPSHOT_END),
-            Self::Member { origin, counter, ref versions } => {
+            Self::Member { origin, counter, ref versions, about } => {
                 out.push(kind::MEMBER);
                 write_numbers([origin.into(), counter, versions.len() as u64], out);
                 for &(origin, version) in versions {
                     write_numbers([origin.into(), version], out);
                 }
+                write_bytes(about, out);
             }
             Self::AuditRoot { is_answer, sum } => {
                 out.extend([kind::AUDIT_ROOT, is_answer.into()]);
@@ -369,10 +377,10 @@ impl<'a> Message<'a> {
 struct UnknownKind;
 
 /// The fields of a frame that are not read yet.
-struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn number(&mut self) -> Option<u64> {
+    pub(crate) fn number(&mut self) -> Option<u64> {
         let mut number = 0_u64;
         for shift in (0..64).step_by(7) {
             let (&byte, rest) = self.0.split_first()?;
@@ -394,7 +402,7 @@ impl<'a> Reader<'a> {
         u16::try_from(self.number()?).ok()
     }
 
-    fn bytes(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.number()?).ok()?;
         let (bytes, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
@@ -465,7 +473,8 @@ impl<'a> Reader<'a> {
         let count = usize::try_from(self.number()?).ok().filter(|&count| count <= VERSIONS_MAX)?;
         let versions = (0..count).map(|_| Some((self.small()?, self.number()?)));
         let versions = versions.collect::<Option<_>>()?;
-        Some(Message::Member { origin, counter, versions })
+        let about = self.bytes().filter(|about| about.len() <= ABOUT_BYTES_MAX)?;
+        Some(Message::Member { origin, counter, versions, about })
     }
 }
 
@@ -476,7 +485,7 @@ fn write_sums(sums: &[u64], out: &mut Vec<u8>) {
     }
 }
 
-fn write_numbers<const N: usize>(numbers: [u64; N], out: &mut Vec<u8>) {
+pub(crate) fn write_numbers<const N: usize>(numbers: [u64; N], out: &mut Vec<u8>) {
     for mut number in numbers {
         while number >= 0x80 {
             // The low seven bits, and that more follow.
@@ -487,7 +496,7 @@ fn write_numbers<const N: usize>(numbers: [u64; N], out: &mut Vec<u8>) {
     }
 }
 
-fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     write_numbers([bytes.len() as u64], out);
     out.extend_from_slice(bytes);
 }
@@ -521,11 +530,16 @@ mod tests {
             Message::SnapshotRequest,
             Message::SnapshotBegin,
             Message::SnapshotEnd,
-            Message::Member { origin: 2, counter: 9, versions: vec![(0, 1), (2, 70_000)] },
             Message::AuditRoot { is_answer: true, sum: u64::MAX },
             Message::AuditRanges { sums: (1..=256).collect() },
             Message::AuditBuckets { range: 255, sums: vec![7; 256] },
             Message::AuditKeys { bucket: 0xfffe, is_answer: false, keys: vec![audited] },
+            Message::Member {
+                origin: 2,
+                counter: 9,
+                versions: vec![(0, 1), (2, 70_000)],
+                about: b"ready",
+            },
             Message::Ping { sent: 1 << 40 },
             Message::Pong { sent: 0 },
             Message::Bye { reason: "stopping" },
@@ -560,6 +574,18 @@ mod tests {
         assert_eq!(Message::decode(&[0, 0, 0, 1]), Err(FrameError::Length(1 << 24)));
         let trailing = Err(FrameError::Malformed(kind::GREETED));
         assert_eq!(Message::decode(&[2, 0, 0, 0, kind::GREETED, 0]), trailing);
+    }
+
+    #[test]
+    fn a_member_that_tells_too_much_is_no_member() {
+        let frame = |about: &[u8]| {
+            let mut bytes = Vec::new();
+            Message::Member { origin: 2, counter: 9, versions: Vec::new(), about }
+                .encode(&mut bytes);
+            Message::decode(&bytes).map(|decoded| decoded.is_some())
+        };
+        assert_eq!(frame(&[7; ABOUT_BYTES_MAX]), Ok(true));
+        assert_eq!(frame(&[7; ABOUT_BYTES_MAX + 1]), Err(FrameError::Malformed(kind::MEMBER)));
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 use crate::origin::{Origin, OriginIx};
 use crate::replica::Replica;
+use herd_proto::Instant;
 
 /// How much is held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,11 @@ pub struct StreamState<'a> {
     pub floor: u64,
     /// By how many links it was asked for.
     pub upstreams: usize,
+    /// By how many updates some neighbour is ahead.
+    pub behind: u64,
+    /// Since when the oldest update that is missing here has been known to be held by a neighbour; at
+    /// times somewhat earlier, never later.
+    pub behind_since: Option<Instant>,
 }
 
 impl Replica {
@@ -48,6 +54,8 @@ impl Replica {
                 seen: stream.seen,
                 floor: stream.floor,
                 upstreams: stream.upstreams.len(),
+                behind: stream.lag.greatest().saturating_sub(stream.version),
+                behind_since: stream.lag.since(),
             })
         })
     }

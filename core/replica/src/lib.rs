@@ -9,11 +9,13 @@
 //! Absent on purpose: queues. What a link still has to be told is a position in a log of arrivals, so a
 //! neighbour that is slow, frozen or away costs no memory.
 
+mod allowance;
 mod audit;
 mod census;
 mod collect;
 mod feed;
 mod intake;
+mod lag;
 mod link;
 mod log;
 mod members;
@@ -34,6 +36,7 @@ mod tuning;
 pub use audit::{AuditReport, Verdict};
 pub use census::{Census, StreamState};
 pub use feed::Cursor;
+pub use members::{MemberState, Word};
 #[cfg(feature = "mutants")]
 pub use mutants::Mutant;
 pub use origin::Origin;

@@ -1,7 +1,9 @@
 //! What one link's other side knows, wants, and has been told.
 
+use crate::allowance::Allowance;
 use crate::audit::LinkAudit;
 use crate::log::Arrival;
+use crate::members::Member;
 use crate::origin::OriginIx;
 use herd_proto::Instant;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,8 +33,11 @@ pub(crate) struct Link {
     pub(crate) doubled: BTreeSet<OriginIx>,
     /// Origins that may have something for it.
     pub(crate) dirty: BTreeSet<OriginIx>,
-    /// Members of which it has not heard the latest.
+    /// The last word of each member that it was told.
     pub(crate) members_told: BTreeMap<OriginIx, u64>,
+    /// Where telling goes on, among the members in the order of their names.
+    pub(crate) members_turn: usize,
+    pub(crate) members_allowance: Allowance,
     pub(crate) snapshot_out: Option<SnapshotOut>,
     pub(crate) snapshot_wish: bool,
     /// Watermarks are to be told, and may be again from this moment.
@@ -60,6 +65,8 @@ impl Link {
             doubled: BTreeSet::new(),
             dirty: BTreeSet::new(),
             members_told: BTreeMap::new(),
+            members_turn: 0,
+            members_allowance: Allowance::new(now),
             snapshot_out: None,
             snapshot_wish: false,
             tell_watermarks: false,
@@ -68,6 +75,11 @@ impl Link {
             audit: LinkAudit::new(audit_due),
             waiting: false,
         }
+    }
+
+    /// Whether the other side has yet to hear the last word of `member` from here.
+    pub(crate) fn is_untold(&self, member: &Member) -> bool {
+        self.members_told.get(&member.origin).copied().unwrap_or_default() < member.counter
     }
 }
 

@@ -1,9 +1,11 @@
 //! What every member of the herd holds, as far as this node has heard: only what all hold may be
-//! collected.
+//! collected. With it travels what each member says about itself, which is not read here.
 
-use crate::origin::OriginIx;
+use crate::link::Link;
+use crate::origin::{Origin, OriginIx};
 use crate::replica::Replica;
 use crate::settings::{LinkId, Settings};
+use herd_proto::peer::ABOUT_BYTES_MAX;
 use herd_proto::{Instant, Now};
 use std::collections::BTreeMap;
 
@@ -11,6 +13,32 @@ use std::collections::BTreeMap;
 pub(crate) struct Members {
     by_name: BTreeMap<Box<str>, Option<Member>>,
     told: Instant,
+    /// What this node says about itself from its next word on.
+    about: Box<[u8]>,
+    /// Whether that is worth a word of its own.
+    about_is_news: bool,
+}
+
+/// A member of the herd, and its last word.
+#[derive(Clone, Debug)]
+pub struct MemberState<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// None if it was never heard of.
+    pub word: Option<Word<'a>>,
+}
+
+/// What a member said last, by whichever way it came here.
+#[derive(Clone, Debug)]
+pub struct Word<'a> {
+    /// Which of its lives said so.
+    pub origin: &'a Origin,
+    /// When it came.
+    pub heard: Instant,
+    /// How far it held each stream.
+    pub versions: Vec<(&'a Origin, u64)>,
+    /// What it said about itself; opaque.
+    pub about: &'a [u8],
 }
 
 /// The last word of one member.
@@ -20,6 +48,7 @@ pub(crate) struct Member {
     pub(crate) origin: OriginIx,
     pub(crate) counter: u64,
     pub(crate) versions: Vec<(OriginIx, u64)>,
+    pub(crate) about: Box<[u8]>,
     heard: Instant,
 }
 
@@ -33,7 +62,15 @@ impl Member {
 impl Members {
     pub(crate) fn new(settings: &Settings, now: Instant) -> Self {
         let by_name = settings.members.iter().map(|name| (name.clone(), None)).collect();
-        Self { by_name, told: now }
+        Self { by_name, told: now, about: Box::default(), about_is_news: false }
+    }
+
+    /// The members that were heard of, beginning with the one at place `from` and going round; each
+    /// with its place.
+    pub(crate) fn heard_from(&self, from: usize) -> impl Iterator<Item = (usize, &Member)> {
+        let all = || self.by_name.values().enumerate();
+        let round = all().skip(from).chain(all().take(from));
+        round.filter_map(|(at, member)| Some((at, member.as_ref()?)))
     }
 
     /// Every member that was ever heard of.
@@ -43,6 +80,37 @@ impl Members {
 }
 
 impl Replica {
+    /// What this node says about itself with its next word; what is longer than [`ABOUT_BYTES_MAX`]
+    /// is left out. If it is news, the next word comes as soon as if something had been written; else
+    /// it comes when one is due anyway.
+    pub fn set_about(&mut self, about: &[u8], is_news: bool) {
+        self.members.about = about
+            .get(..)
+            .filter(|a| a.len() <= ABOUT_BYTES_MAX)
+            .map_or_else(Box::default, Into::into);
+        self.members.about_is_news |= is_news;
+    }
+
+    /// Every member of the herd, this node among them, with its last word.
+    pub fn members(&self) -> impl Iterator<Item = MemberState<'_>> {
+        self.members.by_name.iter().map(|(name, member)| MemberState {
+            name,
+            word: member.as_ref().and_then(|member| self.word(member)),
+        })
+    }
+
+    fn word<'a>(&'a self, member: &'a Member) -> Option<Word<'a>> {
+        let versions = member.versions.iter();
+        let versions =
+            versions.filter_map(|&(origin, version)| Some((self.store.origin(origin)?, version)));
+        Some(Word {
+            origin: self.store.origin(member.origin)?,
+            heard: member.heard,
+            versions: versions.collect(),
+            about: &member.about,
+        })
+    }
+
     /// A member's word came; it is passed on if it is news.
     pub(crate) fn hear_member(
         &mut self,
@@ -50,6 +118,7 @@ impl Replica {
         origin: OriginIx,
         counter: u64,
         mut versions: Vec<(OriginIx, u64)>,
+        about: &[u8],
         now: Now,
     ) {
         if origin == OriginIx::ME {
@@ -65,7 +134,7 @@ impl Replica {
             return;
         }
         versions.sort_unstable();
-        *slot = Some(Member { origin, counter, versions, heard: now.instant });
+        *slot = Some(Member { origin, counter, versions, about: about.into(), heard: now.instant });
         if let Some(link) = self.links.get_mut(&id) {
             link.members_told.insert(origin, counter);
         }
@@ -85,7 +154,8 @@ impl Replica {
             .collect();
         let name = self.settings.origin.server.clone();
         let mine = self.members.by_name.get(&name).and_then(Option::as_ref);
-        let changed = mine.is_none_or(|mine| mine.versions != versions);
+        let changed =
+            self.members.about_is_news || mine.is_none_or(|mine| mine.versions != versions);
         let elapsed = now.instant.since(self.members.told);
         let due = if changed {
             self.settings.tuning.tell_every
@@ -94,13 +164,19 @@ impl Replica {
         };
         if mine.is_none() || elapsed >= due {
             let counter = mine.map_or(1, |mine| mine.counter + 1);
-            let member = Member { origin: OriginIx::ME, counter, versions, heard: now.instant };
+            let about = self.members.about.clone();
+            let heard = now.instant;
+            let member = Member { origin: OriginIx::ME, counter, versions, about, heard };
             self.members.by_name.insert(name, Some(member));
             self.members.told = now.instant;
-            let ids: Vec<_> = self.links.keys().copied().collect();
-            for id in ids {
-                self.wake(id);
-            }
+            self.members.about_is_news = false;
+        }
+        // Not only at news: what there was no allowance for is still to be told.
+        let untold = |link: &Link| self.members.heard().any(|member| link.is_untold(member));
+        let ids: Vec<_> =
+            self.links.iter().filter(|(_, link)| untold(link)).map(|(&id, _)| id).collect();
+        for id in ids {
+            self.wake(id);
         }
         self.stabilize(now);
     }

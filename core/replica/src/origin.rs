@@ -1,5 +1,6 @@
 //! Who wrote: a server and one of its lives, and its stream as it is known here.
 
+use crate::lag::Lag;
 use crate::log::Log;
 use crate::settings::LinkId;
 use herd_proto::Instant;
@@ -55,6 +56,8 @@ pub(crate) struct Stream {
     pub(crate) behind_since: Option<Instant>,
     /// Entries up to here were issued again as own updates.
     pub(crate) adopted: u64,
+    /// How it stands to what neighbours hold.
+    pub(crate) lag: Lag,
 }
 
 impl Stream {
@@ -70,6 +73,7 @@ impl Stream {
             progressed: now,
             behind_since: None,
             adopted: 0,
+            lag: Lag::default(),
         }
     }
 }

@@ -352,13 +352,13 @@ impl Replica {
                 self.end_snapshot(id, now);
                 Ok(())
             }
-            Message::Member { origin, counter, ref versions } => {
+            Message::Member { origin, counter, ref versions, about } => {
                 let origin = self.known(id, origin)?;
                 let known = |&(origin, version): &(u16, u64)| {
                     self.known(id, origin).map(|origin| (origin, version))
                 };
                 let versions = versions.iter().map(known).collect::<Result<_, _>>()?;
-                self.hear_member(id, origin, counter, versions, now);
+                self.hear_member(id, origin, counter, versions, about, now);
                 Ok(())
             }
             Message::AuditRoot { is_answer, sum } => {

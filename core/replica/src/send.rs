@@ -3,6 +3,7 @@
 use crate::audit::{List, Say};
 use crate::link::{Course, Link, Subscription};
 use crate::log::Arrival;
+use crate::members::Members;
 use crate::mutants::Mutant;
 use crate::origin::{OriginIx, Stream};
 use crate::output::{Happenings, Sink};
@@ -17,6 +18,11 @@ use std::time::Duration;
 /// Watermarks of one link are told at most so often: they cost a few bytes an origin, and a subscriber
 /// who is behind waits longer than this before it asks elsewhere.
 const WATERMARKS_EVERY: Duration = Duration::from_millis(20);
+
+/// What a message takes beside what is in it, and an origin with its version in a member's word: about,
+/// for sharing a link.
+const MESSAGE_BYTES: usize = 24;
+const VERSION_BYTES: usize = 6;
 
 impl Replica {
     /// Puts what is to be said on a link now into `sink`, until that is full or nothing is left. If
@@ -37,7 +43,7 @@ impl Replica {
         out.greet();
         out.wishes();
         out.watermarks(now);
-        out.members(self.members.heard());
+        out.members(&self.members, now);
         out.floors();
         out.audit();
         out.snapshot();
@@ -135,17 +141,27 @@ impl<S: Sink> Out<'_, S> {
         }
     }
 
-    fn members<'m>(&mut self, members: impl Iterator<Item = &'m crate::members::Member>) {
-        for member in members {
-            let told = self.link.members_told.get(&member.origin).copied().unwrap_or_default();
-            if told >= member.counter {
+    /// As much as the link's allowance has room for, going round among the members.
+    fn members(&mut self, members: &Members, now: Now) {
+        let nothing_waits = self.link.dirty.is_empty() && self.link.snapshot_out.is_none();
+        let round_trip = self.link.round_trip;
+        self.link.members_allowance.pass_time(nothing_waits, round_trip, now.instant);
+        for (at, member) in members.heard_from(self.link.members_turn) {
+            if !self.link.is_untold(member) {
                 continue;
             }
+            if self.link.members_allowance.is_spent() || self.sink.is_full() {
+                return;
+            }
+            self.link.members_turn = at + 1;
             self.link.members_told.insert(member.origin, member.counter);
-            let versions =
+            let versions: Vec<_> =
                 member.versions.iter().map(|&(at, version)| (self.number(at), version)).collect();
+            let bytes = member.about.len() + VERSION_BYTES * versions.len() + MESSAGE_BYTES;
+            self.link.members_allowance.spend(bytes);
             let origin = self.number(member.origin);
-            self.put(&Message::Member { origin, counter: member.counter, versions });
+            let (counter, about) = (member.counter, &*member.about);
+            self.put(&Message::Member { origin, counter, versions, about });
         }
     }
 
@@ -219,6 +235,7 @@ impl<S: Sink> Out<'_, S> {
         let record = self.store.record(entry);
         let origin = self.number(entry.origin);
         self.happenings.sent += 1;
+        self.link.members_allowance.earn(record.key.len() + record.value.len() + MESSAGE_BYTES);
         self.put(&Message::Entry {
             origin,
             sequence: entry.sequence,

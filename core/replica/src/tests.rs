@@ -4,7 +4,7 @@ use crate::{
     Applied, Cursor, Fault, LinkId, Origin, Output, Record, Redundancy, Replica, Settings, Sink,
     Tuning,
 };
-use herd_proto::peer::{Decoded, Message};
+use herd_proto::peer::{ABOUT_BYTES_MAX, Decoded, Message};
 use herd_proto::{Instant, Now, UnixTime};
 use std::time::Duration;
 
@@ -69,6 +69,51 @@ fn an_old_report_of_a_forgotten_key_is_not_newer() {
     assert!(replica.is_empty());
     assert_eq!(replica.update(record(b"k", 7, b"x"), now(8)), Applied::Newer);
     assert_eq!(replica.len(), 1);
+}
+
+#[test]
+fn what_a_member_says_of_itself_is_told_unread_and_no_oftener_than_need_be() {
+    let (mut a, mut b) = linked();
+    let mut heard_at_b = |about: &[u8], is_news: bool, ms: u64| {
+        a.set_about(about, is_news);
+        a.handle_timeout(later(ms));
+        talk(&mut a, &mut b);
+        let state = b.members().find(|member| member.name == "a").unwrap();
+        state.word.map(|word| word.about.to_vec()).unwrap_or_default()
+    };
+    // The first word is due at once, news after a second, the rest after ten.
+    assert_eq!(heard_at_b(b"\0ready\xff", false, 20), b"\0ready\xff");
+    assert_eq!(heard_at_b(b"draining", true, 500), b"\0ready\xff");
+    assert_eq!(heard_at_b(b"draining", true, 1100), b"draining");
+    assert_eq!(heard_at_b(b"more memory", false, 5000), b"draining");
+    assert_eq!(heard_at_b(b"more memory", false, 11_200), b"more memory");
+    // More than may be told is not told at all.
+    assert_eq!(heard_at_b(&[1; ABOUT_BYTES_MAX + 1], true, 13_000), b"");
+}
+
+#[test]
+fn a_stream_is_behind_from_when_a_neighbour_was_known_to_be_ahead() {
+    let (mut a, mut b) = linked();
+    b.update(record(b"k", 1, b"x"), now(1));
+    talk(&mut a, &mut b);
+    let behind = |a: &Replica| {
+        let stream = a.streams().find(|stream| &*stream.origin.server == "b").unwrap();
+        (stream.behind, stream.behind_since.map(Instant::nanos))
+    };
+    a.handle_timeout(later(20));
+    assert_eq!(behind(&a), (0, None));
+    let version = 4;
+    a.handle(LINK, &Message::Watermark { origin: 0, version }, later(30));
+    a.handle_timeout(later(40));
+    a.handle_timeout(later(60));
+    assert_eq!(behind(&a), (3, Some(40_000_000)));
+    a.close_link(LINK, later(70));
+    a.handle_timeout(later(80));
+    assert_eq!(behind(&a), (0, None));
+}
+
+fn later(ms: u64) -> Now {
+    Now { instant: Instant::from_nanos(ms * 1_000_000), unix: now(10).unix }
 }
 
 pub(crate) fn record<'a>(key: &'a [u8], effective_s: i64, value: &'a [u8]) -> Record<'a> {

@@ -21,6 +21,7 @@ impl Replica {
         self.ticked = now.instant;
         self.busy = false;
         self.tick_watermarks(now);
+        self.tick_lag(now);
         self.tick_streams(now);
         self.tick_members(now);
         self.collect(now);
