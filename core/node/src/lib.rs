@@ -11,6 +11,8 @@
 //! (`core/replica`). Between servers only bytes go in and out, so the driver does not know what
 //! stands in them.
 
+mod about;
+mod herd;
 mod link;
 mod links;
 mod node;
@@ -18,13 +20,16 @@ mod output;
 mod peers;
 mod stats;
 mod transcript;
+mod watch;
 
+pub use about::{About, Alarm, Audits, LinkAbout};
+pub use herd::{ServerView, Standing, StreamView};
 pub use link::Dialect;
 pub use node::{Located, Node, Settings};
 pub use output::{CloseReason, Event, Output};
 pub use peers::{DialRole, PeerId, PeerSettings, PeerState, PeerStatus, Readiness};
 pub use stats::{Counters, DELAY_BOUNDS_NS, Histogram, PeerCounters};
-
 pub use transcript::Transcript;
+pub use watch::HostFacts;
 
 pub use herd_replica::{AuditReport, Event as ReplicaEvent, LinkId, Redundancy, Verdict};

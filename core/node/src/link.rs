@@ -21,6 +21,16 @@ pub enum Dialect {
     At,
 }
 
+impl Dialect {
+    /// In a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::At => "at",
+        }
+    }
+}
+
 /// Where a link is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {

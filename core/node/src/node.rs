@@ -6,6 +6,7 @@ use crate::peers::{
     Backoff, Dialing, Peer, PeerId, PeerSettings, PeerState, PeerStatus, Readiness,
 };
 use crate::stats::Counters;
+use crate::watch::Watch;
 use herd_geo::{Point, parse_iso6709};
 use herd_proto::{At, Difference, Iamat, Instant, Now, Report, UnixTime, effective_time};
 use herd_replica::{Applied, AuditReport, LinkId, Origin, Record, Redundancy, Replica, Tuning};
@@ -75,6 +76,7 @@ pub struct Node {
     pub(crate) chance: Chance,
     pub(crate) counters: Counters,
     started: Instant,
+    pub(crate) watch: Watch,
     clamp_told: Option<Instant>,
     /// Reused for encoding one key and one value.
     key: Vec<u8>,
@@ -98,6 +100,7 @@ impl Node {
             chance,
             counters: Counters::default(),
             started: now.instant,
+            watch: Watch::new(now.instant),
             clamp_told: None,
             key: Vec::new(),
             value: Vec::new(),
@@ -166,9 +169,11 @@ impl Node {
                     if let Some(link) = self.links.get_mut(&id) {
                         link.say_bye(&fault.to_string());
                     }
+                    self.watch.note_fault(&fault, now.instant);
                     self.close_link(id, CloseReason::Fault(fault), now);
                 }
                 herd_replica::Output::Event(event) => {
+                    self.watch.note_event(&event, now.instant);
                     self.outputs.push_back(Output::Event(Event::Replica(event)));
                 }
             }
@@ -213,6 +218,7 @@ impl Node {
         for id in pinged {
             self.wake(id);
         }
+        self.tick_watch(now);
         if self.replica.poll_timeout() <= now.instant {
             self.replica.handle_timeout(now);
         }
@@ -229,7 +235,19 @@ impl Node {
         self.set_timeout();
     }
 
+    /// Forgets a client, here and on every server. False if it is not known.
+    pub fn handle_forget(&mut self, client: &str, now: Now) -> bool {
+        let known = self.replica.forget(&[&[REPORT], client.as_bytes()].concat(), now);
+        self.after_replica(now);
+        known
+    }
+
     // ---- for those who watch ----
+
+    /// How long ago this node was made.
+    pub fn uptime(&self, now: Now) -> Duration {
+        now.instant.since(self.started)
+    }
 
     /// Clients known.
     pub fn clients(&self) -> usize {

@@ -44,6 +44,18 @@ pub enum PeerState {
     Up,
 }
 
+impl PeerState {
+    /// In a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Connecting => "connecting",
+            Self::CatchingUp => "catching-up",
+            Self::Up => "up",
+        }
+    }
+}
+
 /// A neighbour as seen from here.
 #[derive(Clone, Debug)]
 pub struct PeerStatus {

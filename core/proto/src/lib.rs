@@ -12,6 +12,7 @@ mod framing;
 mod hello;
 pub mod peer;
 mod report;
+pub mod tagged;
 mod time;
 
 pub use command::{

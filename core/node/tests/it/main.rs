@@ -5,3 +5,4 @@
 mod herd;
 mod links;
 mod random;
+mod view;

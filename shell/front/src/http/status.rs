@@ -1,7 +1,7 @@
 //! What `/status` and `/readyz` say.
 
 use crate::host::{Host, Phase};
-use herd_node::{Dialect, PeerState, PeerStatus};
+use herd_node::{PeerState, PeerStatus};
 use serde::Serialize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub(super) fn readiness(host: &Host) -> Ready {
         reasons.extend(waits);
     }
     let missing = readiness.missing.into_iter();
-    let missing = missing.map(|(server, state)| Missing { server, state: word(state) }).collect();
+    let missing = missing.map(|(server, state)| Missing { server, state: state.word() }).collect();
     Ready { ready, reasons, missing }
 }
 
@@ -92,11 +92,8 @@ pub(super) fn status(host: &Host, version: &'static str) -> Status {
 
 fn link(peer: PeerStatus, now: herd_proto::Instant) -> LinkStatus {
     LinkStatus {
-        protocol: match peer.dialect {
-            Dialect::Native => "native",
-            Dialect::At => "at",
-        },
-        state: word(peer.state),
+        protocol: peer.dialect.word(),
+        state: peer.state.word(),
         for_s: now.since(peer.since).as_secs_f64(),
         round_trip_ms: peer.round_trip.map(|trip| trip.as_secs_f64() * 1e3),
         last_error: peer.last_error,
@@ -105,14 +102,5 @@ fn link(peer: PeerStatus, now: herd_proto::Instant) -> LinkStatus {
         bytes_sent: peer.counters.bytes_sent,
         bytes_received: peer.counters.bytes_received,
         server: peer.name,
-    }
-}
-
-fn word(state: PeerState) -> &'static str {
-    match state {
-        PeerState::Down => "down",
-        PeerState::Connecting => "connecting",
-        PeerState::CatchingUp => "catching-up",
-        PeerState::Up => "up",
     }
 }

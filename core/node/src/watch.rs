@@ -1,0 +1,150 @@
+//! What a node keeps for those who watch the herd: facts that only its driver knows, what has gone
+//! wrong, and when to tell the others.
+
+use crate::about::{About, Alarm, LinkAbout};
+use crate::node::Node;
+use crate::peers::{PeerState, PeerStatus};
+use herd_proto::{Instant, Now};
+use herd_replica::{Event, Fault};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What a server is like that no core can know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostFacts {
+    /// The version of the program.
+    pub program: String,
+    /// Resident memory of the process, if the system tells.
+    pub resident_bytes: Option<u64>,
+    /// It takes no more clients, and will stop.
+    pub draining: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Watch {
+    pub(crate) facts: HostFacts,
+    alarms: BTreeMap<&'static str, (u64, Instant)>,
+    due: Instant,
+    told: Option<Gist>,
+}
+
+/// What of an account is worth telling before its time. Round trips and memory change all the time, and
+/// whoever wants them by the second asks the server itself.
+#[derive(Debug, PartialEq, Eq)]
+struct Gist {
+    state: String,
+    clients: u64,
+    updates: u64,
+    links: Vec<(String, String)>,
+    alarms: Vec<(String, u64)>,
+    audits: Option<crate::about::Audits>,
+}
+
+/// How often a node looks whether it has something to say about itself: as often as the herd is told.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+impl Watch {
+    pub(crate) fn new(now: Instant) -> Self {
+        let facts = HostFacts::default();
+        Self { facts, alarms: BTreeMap::new(), due: now, told: None }
+    }
+
+    /// Something happened that an operator must be told of.
+    fn raise(&mut self, kind: &'static str, now: Instant) {
+        let (count, last) = self.alarms.entry(kind).or_insert((0, now));
+        *count += 1;
+        *last = now;
+    }
+
+    pub(crate) fn note_fault(&mut self, fault: &Fault, now: Instant) {
+        if matches!(fault, Fault::ClockAhead { .. }) {
+            self.raise("clock-ahead", now);
+        }
+    }
+
+    pub(crate) fn note_event(&mut self, event: &Event, now: Instant) {
+        if matches!(event, Event::OwnStreamAhead) {
+            self.raise("own-stream-ahead", now);
+        } else if matches!(event, Event::Adopted { .. }) {
+            self.raise("orphans-adopted", now);
+        }
+    }
+
+    fn alarms(&self, now: Instant) -> Vec<Alarm> {
+        let alarm = |(&kind, &(count, last)): (&&str, &(u64, Instant))| Alarm {
+            kind: kind.to_owned(),
+            count,
+            ago: Duration::from_secs(now.since(last).as_secs()),
+        };
+        self.alarms.iter().map(alarm).collect()
+    }
+}
+
+impl Node {
+    /// The driver says what only it can know. Cheap; to be said whenever it has changed, and memory
+    /// about once a second.
+    pub fn set_host_facts(&mut self, facts: HostFacts) {
+        self.watch.facts = facts;
+    }
+
+    /// This server's account of itself, as it is now.
+    pub fn about(&self, now: Now) -> About {
+        let HostFacts { program, resident_bytes, draining } = self.watch.facts.clone();
+        let state = if draining {
+            "draining"
+        } else if self.replica.is_bootstrapping() {
+            "bootstrapping"
+        } else if self.readiness(now).ready {
+            "ready"
+        } else {
+            "starting"
+        };
+        let link = |peer: PeerStatus| LinkAbout {
+            peer: peer.name,
+            dialect: peer.dialect.word().to_owned(),
+            state: peer.state.word().to_owned(),
+            round_trip: peer.round_trip,
+            records_sent: peer.counters.records_sent,
+            records_received: peer.counters.records_received,
+        };
+        let mut links: Vec<_> = self.peers().map(link).collect();
+        // If there is no room for all, then for those that matter.
+        links.sort_by_key(|link| link.state == PeerState::Up.word());
+        let streams = || self.replica.streams();
+        let since = streams().filter_map(|stream| stream.behind_since).min();
+        About {
+            program,
+            state: state.to_owned(),
+            uptime: Duration::from_secs(self.uptime(now).as_secs()),
+            clients: self.clients() as u64,
+            updates: self.counters().updates,
+            resident_bytes,
+            lag_updates: streams().map(|stream| stream.behind).sum(),
+            lag: since.map_or(Duration::ZERO, |since| now.instant.since(since)),
+            audits: None,
+            links,
+            links_left_out: 0,
+            alarms: self.watch.alarms(now.instant),
+        }
+    }
+
+    /// Tells the herd what has changed about this server.
+    pub(crate) fn tick_watch(&mut self, now: Now) {
+        if now.instant < self.watch.due {
+            return;
+        }
+        self.watch.due = now.instant + LOOK_EVERY;
+        let about = self.about(now);
+        let gist = Gist {
+            state: about.state.clone(),
+            clients: about.clients,
+            updates: about.updates,
+            links: about.links.iter().map(|l| (l.peer.clone(), l.state.clone())).collect(),
+            alarms: about.alarms.iter().map(|a| (a.kind.clone(), a.count)).collect(),
+            audits: about.audits,
+        };
+        let is_news = about.lag_updates > 0 || self.watch.told.as_ref() != Some(&gist);
+        self.watch.told = Some(gist);
+        self.replica.set_about(&about.encode(), is_news);
+    }
+}
