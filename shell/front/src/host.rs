@@ -5,9 +5,10 @@
 //! are delivered after the lock is free again.
 
 use crate::places::Places;
+use crate::process::Process;
 use crate::stats::Stats;
 use crate::traffic::TrafficLog;
-use herd_node::{Event, LinkId, Node, Output, PeerId};
+use herd_node::{Event, HostFacts, LinkId, Node, Output, PeerId};
 use herd_proto::{Instant, Now, UnixTime};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -110,6 +111,15 @@ impl Host {
             self.deliver(output);
         }
         result
+    }
+
+    /// What the node is to be told of this process; reads it from the system.
+    pub fn facts(&self, version: &str) -> HostFacts {
+        HostFacts {
+            program: version.to_owned(),
+            resident_bytes: Process::resident_bytes(),
+            draining: self.phase() > Phase::Serving,
+        }
     }
 
     fn deliver(&self, output: Output) {

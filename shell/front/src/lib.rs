@@ -8,10 +8,12 @@ mod host;
 pub mod http;
 pub mod line;
 mod places;
+mod process;
 mod stats;
 mod traffic;
 
 pub use host::{Clock, Host, HostParts, LinkSignal, Order, Phase};
 pub use places::{Answer, Places, Remote};
+pub use process::Process;
 pub use stats::{Kind, Stats, Tally};
 pub use traffic::{Direction, TrafficLog, TrafficSink};

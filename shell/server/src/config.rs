@@ -27,8 +27,8 @@ pub use reference::reference;
 pub use schema::schema;
 pub use secret::Secret;
 pub use sections::{
-    AcceptAtFrom, Config, Google, GoogleApi, Herd, Limits, Log, LogFormat, Places, Protocol,
-    Provider, Redundancy, Server,
+    AcceptAtFrom, Config, Google, GoogleApi, Herd, Limits, Log, LogFormat, OperateFrom, Places,
+    Protocol, Provider, Redundancy, Server,
 };
 pub use suggest::nearest;
 pub use text::{BaseUrl, ParseBaseUrlError, ParseDurationError, format_duration, parse_duration};

@@ -7,6 +7,7 @@
 mod accept;
 pub mod config;
 mod dial;
+mod facts;
 mod fetch;
 mod link;
 mod serve;

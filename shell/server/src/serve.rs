@@ -2,7 +2,7 @@
 
 use crate::config::{self, Config, LogFormat, Protocol, Provider};
 use crate::telemetry::{LogSettings, Telemetry};
-use crate::{accept, dial, fetch};
+use crate::{accept, dial, facts, fetch};
 use herd_front::{Clock, Host, HostParts, Phase, Places, Remote, TrafficLog, http};
 use herd_node::{DialRole, Dialect, Node, PeerSettings, Redundancy, Settings};
 use herd_places::{Desk, Limits as DeskLimits};
@@ -95,7 +95,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
 
     let ready = ready_line(&name, &config.herd.name, &listener, http_listener.as_ref());
     if let Some(listener) = http_listener {
-        let app = http::routes(host.clone(), version);
+        let app = http::routes(host.clone(), version, config.may_operate(&name));
         tokio::spawn(async move { axum::serve(listener, app).await });
     }
     if let Some((remote, google)) = provider.remote {
@@ -105,6 +105,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         let host = host.clone();
         async move { host.run_timers().await }
     });
+    tokio::spawn(facts::run(host.clone(), version));
     let links = dial::Links::new(host.clone(), &config, &name);
     tokio::spawn(dial::run(links.clone(), orders));
     let clients = accept::Clients::new(host.clone(), links.clone(), &config, &name);

@@ -1,6 +1,7 @@
 //! `/metrics`: everything that is counted, read out when asked.
 
 use crate::host::Host;
+use crate::process::Process;
 use herd_node::{Counters, DELAY_BOUNDS_NS, Histogram, PeerState, PeerStatus};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
@@ -206,36 +207,4 @@ fn write_process(out: &mut Out<'_, '_>) -> fmt::Result {
     out.gauge("process_threads", "Threads of the process", process.threads)?;
     let cpu = ConstCounter::new(process.cpu_seconds);
     out.metric("process_cpu_seconds", "Processor time the process used, seconds", None, &cpu)
-}
-
-struct Process {
-    resident_bytes: u64,
-    threads: u64,
-    open_fds: u64,
-    cpu_seconds: f64,
-}
-
-impl Process {
-    /// Source: proc(5), `/proc/pid/status` and `/proc/pid/stat`.
-    fn read() -> Option<Self> {
-        /// What the kernel counts processor time in for user space, on every architecture.
-        const TICKS_PER_SECOND: f64 = 100.0;
-        let status = std::fs::read_to_string("/proc/self/status").ok()?;
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            line.split_ascii_whitespace().next()?.parse::<u64>().ok()
-        };
-        // The second field is the program's name and may hold anything, but a parenthesis ends it.
-        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-        let (_, after_name) = stat.rsplit_once(')')?;
-        let mut times = after_name.split_ascii_whitespace().skip(11);
-        let mut ticks = || times.next()?.parse::<u64>().ok();
-        let ticks = ticks()? + ticks()?;
-        Some(Self {
-            resident_bytes: field("VmRSS:")? * 1024,
-            threads: field("Threads:")?,
-            open_fds: std::fs::read_dir("/proc/self/fd").ok()?.count() as u64,
-            cpu_seconds: ticks as f64 / TICKS_PER_SECOND,
-        })
-    }
 }

@@ -1,9 +1,13 @@
 //! Health, readiness, status and metrics over HTTP, for operators and their programs.
 //!
-//! Read only: nothing here changes the server.
+//! Read only, but for what `operate.rs` lets in.
 
+mod herd;
 mod metrics;
+mod operate;
 mod status;
+
+pub use operate::MayOperate;
 
 use crate::host::Host;
 use axum::Router;
@@ -13,8 +17,8 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use std::sync::Arc;
 
-/// The routes: `/healthz`, `/readyz`, `/status`, `/metrics`.
-pub fn routes(host: Arc<Host>, version: &'static str) -> Router {
+/// The routes: `/healthz`, `/readyz`, `/status`, `/herd`, `/metrics`, and those that change something.
+pub fn routes(host: Arc<Host>, version: &'static str, may_operate: MayOperate) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/healthz", get(async || "ok\n"))
@@ -23,7 +27,12 @@ pub fn routes(host: Arc<Host>, version: &'static str) -> Router {
             "/status",
             get(async move |State(host): State<Arc<Host>>| Json(status::status(&host, version))),
         )
+        .route(
+            "/herd",
+            get(async move |State(host): State<Arc<Host>>| Json(herd::herd(&host, version))),
+        )
         .route("/metrics", get(metrics_text))
+        .merge(operate::routes(may_operate))
         .with_state(host)
 }
 
@@ -33,6 +42,7 @@ async fn index(State(host): State<Arc<Host>>) -> String {
          /healthz  the process lives\n\
          /readyz   it should be sent clients; says why not\n\
          /status   its links and counts, JSON\n\
+         /herd     every server of the herd, as this one knows it, JSON\n\
          /metrics  for Prometheus\n",
         host.name, host.herd
     )

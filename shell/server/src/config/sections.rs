@@ -5,6 +5,7 @@
 
 use super::problem::Source;
 use super::text::{AddressText, BaseUrl, DurationText, address, duration, variable_name};
+use herd_front::http::MayOperate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -275,6 +276,9 @@ pub struct Limits {
     /// Whose AT lines are believed. Without it `anyone` where `listen` is a loopback address, as the
     /// first design had it, and `peers` elsewhere, since whoever may send AT can place anyone anywhere.
     pub accept_at_from: Option<AcceptAtFrom>,
+    /// Who may change something over `http`: have a client forgotten. There are no passwords there, so
+    /// whoever can come to the address can do it.
+    pub operate_from: OperateFrom,
     /// How long a server that is told to stop goes on answering what it has received.
     #[serde(with = "duration")]
     #[schemars(with = "DurationText")]
@@ -329,6 +333,7 @@ impl Default for Limits {
             max_line_bytes: 8192,
             max_future_skew: Duration::from_mins(1),
             accept_at_from: None,
+            operate_from: OperateFrom::default(),
             drain_timeout: Duration::from_secs(5),
             max_reply_bytes: 256 << 10,
             write_timeout: Duration::from_mins(1),
@@ -354,7 +359,32 @@ pub enum AcceptAtFrom {
     Peers,
 }
 
+/// Who may change something over `http`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OperateFrom {
+    /// anyone on the machine itself, and only where `http` is a loopback address
+    #[default]
+    Loopback,
+    /// whoever can come to the address; right where a firewall or a proxy keeps strangers away
+    Anyone,
+    /// nobody
+    Nobody,
+}
+
 impl Config {
+    /// Whether the server `name` takes what changes something at its `http` address.
+    pub fn may_operate(&self, name: &str) -> MayOperate {
+        let http = self.servers.get(name).and_then(|server| server.http);
+        match self.limits.operate_from {
+            OperateFrom::Anyone => MayOperate::Yes,
+            OperateFrom::Loopback if http.is_some_and(|http| http.ip().is_loopback()) => {
+                MayOperate::Yes
+            }
+            OperateFrom::Loopback | OperateFrom::Nobody => MayOperate::No,
+        }
+    }
+
     /// Whose AT lines the server `name` believes: what the file says, else `anyone` on a loopback
     /// address and `peers` on any other.
     pub fn accept_at_from(&self, name: &str) -> AcceptAtFrom {

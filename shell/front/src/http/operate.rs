@@ -1,0 +1,71 @@
+//! What changes something, over HTTP, and who may do it.
+//!
+//! The one door for all such routes, so that none can be left open. There are no passwords: whether
+//! strangers can come to the address at all decides, and the configuration says so. A browser is a
+//! stranger on whatever machine it runs, since any page in it can send requests; browsers put an
+//! `Origin` into what could change something, and nothing with one is taken.
+
+use crate::host::Host;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::post;
+use herd_proto::is_name;
+use serde_json::json;
+use std::sync::Arc;
+use tracing::info;
+
+/// Whether what changes something is taken at this address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MayOperate {
+    /// From whoever can come here.
+    Yes,
+    /// From nobody.
+    No,
+}
+
+/// The routes that change something: `POST /forget`.
+pub(super) fn routes(may: MayOperate) -> Router<Arc<Host>> {
+    Router::new()
+        .route("/forget", post(forget))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(move |request: Request, next: Next| guard(may, request, next)))
+}
+
+/// More than any client's name with what may follow it.
+const BODY_BYTES_MAX: usize = 1024;
+
+async fn guard(may: MayOperate, request: Request, next: Next) -> Response {
+    match refusal(may, request.headers()) {
+        Some(why) => (StatusCode::FORBIDDEN, Json(json!({ "error": why }))).into_response(),
+        None => next.run(request).await,
+    }
+}
+
+fn refusal(may: MayOperate, headers: &HeaderMap) -> Option<&'static str> {
+    if may == MayOperate::No {
+        return Some(
+            "nothing may be changed at this address: it is open to strangers; ask a server whose \
+             http address is a loopback one, or set limits.operate_from = \"anyone\"",
+        );
+    }
+    headers.contains_key(header::ORIGIN).then_some("nothing may be changed from a browser")
+}
+
+/// `POST /forget` with the client's name as the body.
+async fn forget(State(host): State<Arc<Host>>, body: Bytes) -> Response {
+    // A shell's `echo` ends with a line feed, which no name can hold.
+    let name = std::str::from_utf8(&body).map(|name| name.trim_end_matches('\n'));
+    let Some(client) = name.ok().filter(|name| is_name(name)) else {
+        let error = "the body must be the name of a client: 1 to 255 bytes without white space or \
+                     control characters";
+        return (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response();
+    };
+    let known = host.enter(|node, now| node.handle_forget(client, now));
+    // Without the name: that is for the log of messages alone.
+    info!(known, "an operator has a client forgotten");
+    Json(json!({ "client": client, "known": known })).into_response()
+}
