@@ -3,6 +3,7 @@
 //! It begins with lines. Two servers of this product change to frames after their hellos; a foreign
 //! server stays with lines. What either means for the node's knowledge is decided in `node.rs`.
 
+use crate::output::CloseReason;
 use crate::peers::PeerId;
 use herd_proto::peer::Message;
 use herd_proto::{
@@ -161,11 +162,6 @@ impl Link {
         hello.write(&mut self.control);
     }
 
-    pub(crate) fn say_refused(&mut self, reason: &impl std::fmt::Display) {
-        // Writing to a Vec cannot fail.
-        let _infallible = writeln!(self.control, "{REFUSED}{reason}");
-    }
-
     /// Answers a line that is none, as the line protocol asks.
     pub(crate) fn say_not_understood(&mut self, line: &LinkLine<'_>) {
         if let LinkLine::Other(line) = line
@@ -183,9 +179,26 @@ impl Link {
         self.control.len() + bytes < CONTROL_BYTES_MAX
     }
 
-    /// The last words: why this side ends the link.
-    pub(crate) fn say_bye(&mut self, reason: &str) {
-        Message::Bye { reason }.encode(&mut self.control);
+    /// The last words: why this side ends the link, so that both logs tell it. They are a frame once
+    /// the other side has said hello and was answered, or answered ours; a line before.
+    pub(crate) fn say_last(&mut self, reason: &CloseReason) {
+        let (frames, refusal) = match (self.dialect, self.phase, reason) {
+            (Dialect::At, ..) | (_, Phase::Closing, _) => return,
+            // The other side knows, or is gone.
+            (_, _, CloseReason::Socket(_) | CloseReason::RefusedByPeer(_)) => return,
+            (_, _, CloseReason::EndedByPeer(_)) => return,
+            (_, Phase::Up, _) => (true, reason.to_string()),
+            (_, Phase::Greeting { .. }, CloseReason::Refused(refusal)) => {
+                (self.dialed, refusal.to_string())
+            }
+            (_, Phase::Greeting { .. }, _) => return,
+        };
+        if frames {
+            Message::Bye { reason: &refusal }.encode(&mut self.control);
+        } else {
+            // Writing to a Vec cannot fail.
+            let _infallible = writeln!(self.control, "{REFUSED}{refusal}");
+        }
     }
 
     /// Moves what goes before any report to `out`.

@@ -145,7 +145,7 @@ impl Node {
                 }
             }
             Message::Bye { reason } => {
-                let reason = CloseReason::RefusedByPeer(printable(reason.as_bytes()));
+                let reason = CloseReason::EndedByPeer(printable(reason.as_bytes()));
                 self.close_link(id, reason, now);
             }
             Message::Entry { value, .. } => {
@@ -221,7 +221,7 @@ impl Node {
             (Phase::Closing, _) | (_, LinkLine::Blank) => {}
             (Phase::Greeting { .. }, LinkLine::Hello(hello)) => self.greet(id, hello, now),
             (_, LinkLine::Refused(reason)) => {
-                let reason = CloseReason::RefusedByPeer((*reason).to_owned());
+                let reason = CloseReason::RefusedByPeer(printable(reason.as_bytes()));
                 self.close_link(id, reason, now);
             }
             // It does not know our hello: it is a foreign server, whatever the configuration says.
@@ -270,9 +270,6 @@ impl Node {
         let peer = match self.judge(id, hello) {
             Ok(peer) => peer,
             Err(refusal) => {
-                if let Some(link) = self.links.get_mut(&id) {
-                    link.say_refused(&refusal);
-                }
                 self.close_link(id, CloseReason::Refused(refusal), now);
                 return;
             }
@@ -378,6 +375,9 @@ impl Node {
 
     /// A link ends from this side: its last words may still be sent, nothing else.
     pub(crate) fn close_link(&mut self, id: LinkId, reason: CloseReason, now: Now) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.say_last(&reason);
+        }
         if self.retire_link(id, reason, now) {
             self.outputs.push_back(Output::Close(id));
         }
@@ -429,8 +429,9 @@ impl Sink for Frames<'_> {
     }
 }
 
-/// The start of a foreign line, fit for a log.
+/// The start of what another program said, fit for a log.
 fn printable(line: &[u8]) -> String {
-    const SHOWN_BYTES: usize = 120;
+    /// Our own longest reason with usual names in it has some 250.
+    const SHOWN_BYTES: usize = 400;
     line.get(..SHOWN_BYTES).unwrap_or(line).escape_ascii().to_string()
 }

@@ -166,9 +166,6 @@ impl Node {
             match output {
                 herd_replica::Output::Transmit(id) => self.wake(id),
                 herd_replica::Output::Close(id, fault) => {
-                    if let Some(link) = self.links.get_mut(&id) {
-                        link.say_bye(&fault.to_string());
-                    }
                     self.watch.note_fault(&fault, now.instant);
                     self.close_link(id, CloseReason::Fault(fault), now);
                 }

@@ -84,6 +84,9 @@ pub enum CloseReason {
     /// The other side will not talk to this one; its words.
     #[error("refused by the other side: {0}")]
     RefusedByPeer(String),
+    /// The other side ended the link; its last words.
+    #[error("ended by the other side: {0}")]
+    EndedByPeer(String),
     /// What it said cannot be gone on with.
     #[error("{0}")]
     Fault(herd_replica::Fault),

@@ -185,7 +185,9 @@ pub enum FrameError {
     #[error("a frame of {0} bytes")]
     Length(usize),
     /// A type that must be understood and is not.
-    #[error("a frame of type {0:#04x}, which this version does not know")]
+    #[error(
+        "a frame of type {0:#04x}, which this version of geoherd does not know; run the same version on both sides"
+    )]
     UnknownType(u8),
     /// The fields do not fill the frame, or overrun it, or are beyond their bounds.
     #[error("a malformed frame of type {0:#04x}")]

@@ -92,6 +92,17 @@ impl Client {
         String::from_utf8(self.take_to(b"\n\n")).expect("a document is text")
     }
 
+    /// The next so many bytes.
+    #[track_caller]
+    pub fn take(&mut self, count: usize) -> Vec<u8> {
+        while self.received.len() < count {
+            let more = self.receive();
+            assert!(more, "closed by the server after {}", self.received.escape_ascii());
+        }
+        let rest = self.received.split_off(count);
+        std::mem::replace(&mut self.received, rest)
+    }
+
     #[track_caller]
     fn take_to(&mut self, end: &[u8]) -> Vec<u8> {
         let mut searched = 0;

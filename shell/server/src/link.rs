@@ -66,20 +66,37 @@ pub(crate) async fn run(
         })
     };
     let (mut received, mut sent) = (tap(Direction::Received), tap(Direction::Sent));
-    let (reader, mut writer) = socket.stream.split();
+    let (mut reader, mut writer) = socket.stream.split();
     receive(host, link, start, received.as_mut());
     let ended = tokio::select! {
-        ended = read(host, link, reader, received) => ended,
+        ended = read(host, link, &mut reader, received.as_mut()) => ended,
         ended = write(host, link, &signal, &mut writer, sent.as_mut(), settings) => ended,
     };
     let why = match ended {
         Ok(why) => why.to_owned(),
-        Err(error) => error.to_string(),
+        Err(error) => {
+            // What the other side said last may have arrived, though it takes nothing any more.
+            let last = read(host, link, &mut reader, received.as_mut());
+            let _silent = timeout(FAREWELL_MAX, last).await;
+            error.to_string()
+        }
     };
-    // The other side may be gone already.
-    let _gone = timeout(settings.dead_after, writer.shutdown()).await;
+    // Neither side is waited for longer than this.
+    let _gone = timeout(FAREWELL_MAX, farewell(&mut socket.stream)).await;
     host.enter(|node, now| node.handle_link_closed(link, why, now));
     host.forget_link(link);
+}
+
+/// For so long a link is waited for whose other side has been told why it ends.
+const FAREWELL_MAX: Duration = Duration::from_millis(500);
+
+/// Closes so that the last words arrive: the system takes back what was sent on a socket that is closed
+/// with input unread, so what still comes is read and thrown away until the other side has closed too.
+async fn farewell(stream: &mut TcpStream) {
+    if stream.shutdown().await.is_ok() {
+        let mut scratch = [0; 4096];
+        while let Ok(1..) = stream.read(&mut scratch).await {}
+    }
 }
 
 fn tune(stream: &TcpStream, dead_after: Duration) -> io::Result<()> {
@@ -93,8 +110,8 @@ fn tune(stream: &TcpStream, dead_after: Duration) -> io::Result<()> {
 async fn read(
     host: &Host,
     link: LinkId,
-    mut reader: ReadHalf<'_>,
-    mut tap: Option<Tap<'_>>,
+    reader: &mut ReadHalf<'_>,
+    mut tap: Option<&mut Tap<'_>>,
 ) -> io::Result<&'static str> {
     let mut buffer = vec![0; RECEIVE_BYTES];
     loop {
@@ -102,7 +119,7 @@ async fn read(
         if count == 0 {
             return Ok("closed by the other side");
         }
-        receive(host, link, buffer.get(..count).unwrap_or_default(), tap.as_mut());
+        receive(host, link, buffer.get(..count).unwrap_or_default(), tap.as_deref_mut());
     }
 }
 

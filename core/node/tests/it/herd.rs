@@ -68,22 +68,11 @@ impl Herd {
     pub(crate) fn start(&mut self, at: usize) {
         self.incarnations += 1;
         let settings = Settings {
-            herd: "news".into(),
-            name: name(at),
             incarnation: self.incarnations,
             seed: self.chance.next(),
             members: (0..self.nodes.len()).map(|at| name(at).into()).collect(),
-            redundancy: Redundancy::Ways(1),
-            forget_after: Duration::from_mins(10),
             peers: self.neighbors(at).iter().map(|&other| peer(at, other)).collect(),
-            future_skew_max: Duration::from_mins(1),
-            line_bytes_max: 8192,
-            ping_every: Duration::from_millis(500),
-            dead_after: Duration::from_millis(1500),
-            hello_within: Duration::from_millis(1500),
-            backoff_min: Duration::from_millis(50),
-            backoff_max: Duration::from_secs(5),
-            ready_grace: Duration::from_secs(3),
+            ..settings(&name(at))
         };
         self.nodes[at] = Some(Node::new(settings, self.now()));
     }
@@ -269,11 +258,33 @@ impl Herd {
     }
 }
 
+/// A node alone.
+pub(crate) fn settings(name: &str) -> Settings {
+    Settings {
+        herd: "news".into(),
+        name: name.to_owned(),
+        incarnation: 1,
+        seed: 1,
+        members: [name.into()].into(),
+        peers: Vec::new(),
+        redundancy: Redundancy::Ways(1),
+        forget_after: Duration::from_mins(10),
+        future_skew_max: Duration::from_mins(1),
+        line_bytes_max: 8192,
+        ping_every: Duration::from_millis(500),
+        dead_after: Duration::from_millis(1500),
+        hello_within: Duration::from_millis(1500),
+        backoff_min: Duration::from_millis(50),
+        backoff_max: Duration::from_secs(5),
+        ready_grace: Duration::from_secs(3),
+    }
+}
+
 pub(crate) fn name(at: usize) -> String {
     char::from(b'A' + u8::try_from(at).unwrap()).to_string()
 }
 
-fn peer(at: usize, other: usize) -> PeerSettings {
+pub(crate) fn peer(at: usize, other: usize) -> PeerSettings {
     let role = if at < other { DialRole::Always } else { DialRole::Knock };
     PeerSettings { name: name(other), dialect: Dialect::Native, role }
 }

@@ -5,4 +5,6 @@
 mod herd;
 mod links;
 mod random;
+mod scripted;
 mod view;
+mod wire;

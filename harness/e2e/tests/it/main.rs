@@ -9,3 +9,4 @@ mod line;
 mod logs;
 mod start_stop;
 mod whatsat;
+mod wire;
