@@ -50,7 +50,10 @@ pub(crate) struct Link {
     pub(crate) dialed: bool,
     pub(crate) dialect: Dialect,
     pub(crate) phase: Phase,
+    /// Of the other side's hello.
     pub(crate) incarnation: u64,
+    /// The version of frames that both hellos agree on; 0 before, and where there are none.
+    pub(crate) frames: u8,
     pub(crate) opened: Instant,
     pub(crate) heard: Instant,
     pub(crate) pinged: Instant,
@@ -127,6 +130,7 @@ impl Link {
             dialect,
             phase,
             incarnation: 0,
+            frames: 0,
             opened: now,
             heard: now,
             pinged: now,

@@ -5,7 +5,7 @@ use crate::node::{Node, Settings, decode};
 use crate::output::{CloseReason, Event, Output, Refusal};
 use crate::peers::{DialRole, Dialing, PeerId};
 use herd_proto::peer::{Decoded, Message};
-use herd_proto::{At, Difference, Frame, Framer, Hello, Instant, Now, Report, UnixTime};
+use herd_proto::{At, Difference, Features, Frame, Framer, Hello, Instant, Now, Report, UnixTime};
 use herd_replica::{Applied, LinkId, Sink};
 
 impl Node {
@@ -157,8 +157,13 @@ impl Node {
                     self.note_propagation(value, now);
                     self.wake_foreign();
                 }
+                self.after_replica(now);
             }
-            _ => self.replica.handle(id, message, now),
+            // At once, since what ends the link ends what is heard on it too.
+            _ => {
+                self.replica.handle(id, message, now);
+                self.after_replica(now);
+            }
         }
     }
 
@@ -267,8 +272,8 @@ impl Node {
 
     /// The other side said who it is.
     fn greet(&mut self, id: LinkId, hello: &Hello<'_>, now: Now) {
-        let peer = match self.judge(id, hello) {
-            Ok(peer) => peer,
+        let (peer, frames) = match self.judge(id, hello) {
+            Ok(judged) => judged,
             Err(refusal) => {
                 self.close_link(id, CloseReason::Refused(refusal), now);
                 return;
@@ -280,6 +285,7 @@ impl Node {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.peer = Some(peer);
         link.incarnation = hello.incarnation;
+        link.frames = frames;
         link.phase = Phase::Up;
         if link.dialed {
             self.end_dialing(peer);
@@ -289,8 +295,9 @@ impl Node {
         self.link_up(id, peer, now);
     }
 
-    /// Which neighbour a hello comes from, or why it is not talked to.
-    fn judge(&self, id: LinkId, hello: &Hello<'_>) -> Result<PeerId, Refusal> {
+    /// Which neighbour a hello comes from, and the version of frames to speak with it; or why it is not
+    /// talked to.
+    fn judge(&self, id: LinkId, hello: &Hello<'_>) -> Result<(PeerId, u8), Refusal> {
         let (ours, found) = (&self.settings, hello.server);
         if hello.herd != ours.herd {
             let (ours, theirs) = (ours.herd.clone(), hello.herd.to_owned());
@@ -299,6 +306,9 @@ impl Node {
         if found == ours.name {
             return Err(Refusal::OwnName(ours.name.clone()));
         }
+        let theirs = hello.features.frames;
+        let no_common = || Refusal::NoCommonFrames { ours: ours.frames, theirs };
+        let frames = ours.frames.in_common(theirs).ok_or_else(no_common)?;
         let Some(link) = self.links.get(&id) else { return Err(Refusal::AlreadyLinked) };
         let id = if let Some(expected) = link.peer {
             let expected_name = self.peer_name(expected);
@@ -320,7 +330,7 @@ impl Node {
         {
             return Err(Refusal::AlreadyLinked);
         }
-        Ok(id)
+        Ok((id, frames))
     }
 
     fn link_up(&mut self, id: LinkId, peer: PeerId, now: Now) {
@@ -331,9 +341,9 @@ impl Node {
         if let Some(link) = self.links.get_mut(&id) {
             link.phase = Phase::Up;
             link.pinged = now.instant;
-            let (dialed, plain) = (link.dialed, link.dialect == Dialect::At);
+            let (dialed, frames) = (link.dialed, native.then_some(link.frames));
             let name = self.peer_name(peer).to_owned();
-            self.outputs.push_back(Output::Event(Event::LinkUp { peer: name, dialed, plain }));
+            self.outputs.push_back(Output::Event(Event::LinkUp { peer: name, dialed, frames }));
         }
         if let Some(peer) = self.peers.get_mut(peer.0) {
             peer.link_up(id, now.instant);
@@ -356,8 +366,9 @@ impl Node {
     }
 
     fn say_hello(&mut self, id: LinkId) {
-        let Settings { herd, name, incarnation, .. } = &self.settings;
-        let hello = Hello { herd, server: name, incarnation: *incarnation, features: "-" };
+        let Settings { herd, name, incarnation, frames, .. } = &self.settings;
+        let features = Features { frames: *frames };
+        let hello = Hello { herd, server: name, incarnation: *incarnation, features };
         if let Some(link) = self.links.get_mut(&id) {
             link.say_hello(&hello);
         }

@@ -8,7 +8,7 @@ use crate::peers::{
 use crate::stats::Counters;
 use crate::watch::Watch;
 use herd_geo::{Point, parse_iso6709};
-use herd_proto::{At, Difference, Iamat, Instant, Now, Report, UnixTime, effective_time};
+use herd_proto::{At, Difference, Iamat, Instant, Now, Report, UnixTime, Versions, effective_time};
 use herd_replica::{Applied, AuditReport, LinkId, Origin, Record, Redundancy, Replica, Tuning};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -28,6 +28,8 @@ pub struct Settings {
     pub peers: Vec<PeerSettings>,
     /// All servers of the herd that speak this product's protocol, this one among them.
     pub members: BTreeSet<Box<str>>,
+    /// The frames that it speaks with its neighbours; [`Versions::CURRENT`] but in tests.
+    pub frames: Versions,
     /// By how many ways each server's updates are asked for.
     pub redundancy: Redundancy,
     /// A server absent for so long is not waited for when what is superseded is forgotten.

@@ -1,6 +1,7 @@
 //! What a node asks its driver to do, and what it tells the operator.
 
 use crate::peers::PeerId;
+use herd_proto::Versions;
 use herd_replica::LinkId;
 use std::time::Duration;
 
@@ -29,8 +30,9 @@ pub enum Event {
         peer: String,
         /// Whether this side opened the connection.
         dialed: bool,
-        /// Whether the other side speaks nothing but AT lines.
-        plain: bool,
+        /// The version of the frames that both speak; None if the other side speaks nothing but AT
+        /// lines.
+        frames: Option<u8>,
     },
     /// All that a neighbour knew when the link came up has arrived.
     CaughtUp {
@@ -119,6 +121,16 @@ pub enum Refusal {
         expected: String,
         /// Who said hello.
         found: String,
+    },
+    /// The two programs are too far apart.
+    #[error(
+        "this server speaks frames of version {ours} and the other of version {theirs}; run programs that have one in common"
+    )]
+    NoCommonFrames {
+        /// What this node speaks.
+        ours: Versions,
+        /// What the other said that it speaks.
+        theirs: Versions,
     },
     /// A connection between the two exists already, and stays.
     #[error("already linked")]

@@ -2,10 +2,13 @@
 //!
 //! A foreign server answers it as any unknown line, with `? GEOHERD/1 …`, and so tells what it is.
 
+use crate::features::Features;
 use crate::fields::{Fields, is_name};
 use std::io::Write as _;
 
-/// The word that a hello begins with; its number is the version of the framing that follows.
+/// The word that a hello begins with. Its number is the version of the hello, and stays: a server that
+/// does not know the word answers as a foreign one does, and would be spoken to in AT lines. Which frames
+/// follow is in the [`Features`].
 pub const PROTOCOL_WORD: &str = "GEOHERD/1";
 
 /// `GEOHERD/1 <herd> <server> <incarnation> <features>`
@@ -17,8 +20,8 @@ pub struct Hello<'a> {
     pub server: &'a str,
     /// Greater whenever that server was started anew.
     pub incarnation: u64,
-    /// Comma-separated words, `-` for none. Unknown ones are ignored.
-    pub features: &'a str,
+    /// What it can do.
+    pub features: Features,
 }
 
 impl<'a> Hello<'a> {
@@ -33,6 +36,7 @@ impl<'a> Hello<'a> {
         if !is_name(herd) || !is_name(server) || !is_name(features) || !plain_digits {
             return None;
         }
+        let features = Features::parse(features)?;
         Some(Self { herd, server, incarnation: incarnation.parse().ok()?, features })
     }
 
@@ -50,7 +54,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let hello = Hello { herd: "news", server: "Hill", incarnation: u64::MAX, features: "-" };
+        let features = Features::NONE;
+        let hello = Hello { herd: "news", server: "Hill", incarnation: u64::MAX, features };
         let mut line = Vec::new();
         hello.write(&mut line);
         assert_eq!(line, b"GEOHERD/1 news Hill 18446744073709551615 -\n");
@@ -69,6 +74,7 @@ mod tests {
             "GEOHERD/1 news Hill 1 - -",
             "geoherd/1 news Hill 1 -",
             "GEOHERD/1 news Hill 99999999999999999999 -",
+            "GEOHERD/1 news Hill 1 frames=2-1",
         ] {
             assert_eq!(Hello::parse(line.as_bytes()), None, "{line:?}");
         }

@@ -7,6 +7,7 @@
 //! Source: the project's line protocol, told in our own words in `docs/protocol.md`.
 
 mod command;
+mod features;
 mod fields;
 mod framing;
 mod hello;
@@ -18,6 +19,7 @@ mod time;
 pub use command::{
     At, Command, Iamat, RADIUS_KM_MAX, RESULTS_MAX, Whatsat, write_unknown, write_unknown_too_long,
 };
+pub use features::{Features, Versions};
 pub use fields::{NAME_BYTES_MAX, is_name};
 pub use framing::{Frame, Framer, Frames, TOO_LONG_ECHO_BYTES};
 pub use hello::{Hello, PROTOCOL_WORD};

@@ -48,6 +48,12 @@ pub const TARGETS: &[Target] = &[
         dictionary: targets::hello::DICTIONARY,
     },
     Target {
+        name: "frame",
+        run: targets::frame::target,
+        corpus_dir: "corpus/frame",
+        dictionary: targets::frame::DICTIONARY,
+    },
+    Target {
         name: "google",
         run: targets::google::target,
         corpus_dir: "corpus/google",
@@ -90,6 +96,11 @@ mod tests {
     }
 
     #[test]
+    fn frame_holds() {
+        replay("frame");
+    }
+
+    #[test]
     fn google_holds() {
         replay("google");
     }
@@ -102,7 +113,8 @@ mod tests {
     #[test]
     fn every_target_is_replayed_and_has_a_corpus() {
         let names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
-        assert_eq!(names, ["iso6709", "line", "hello", "google", "json"], "a test for each, above");
+        let tested = ["iso6709", "line", "hello", "frame", "google", "json"];
+        assert_eq!(names, tested, "a test for each, above");
         for target in TARGETS {
             assert!(corpus::load(target).unwrap().len() >= 10, "{}", target.name);
             assert!(!target.dictionary.is_empty(), "{}", target.name);

@@ -1,5 +1,6 @@
 //! The targets, a module each.
 
+pub mod frame;
 pub mod google;
 pub mod hello;
 pub mod iso6709;

@@ -133,9 +133,9 @@ pub(crate) async fn run(links: Links, mut orders: mpsc::UnboundedReceiver<Order>
 /// Writes what the node has to say to the log.
 fn tell(event: Event) {
     match event {
-        Event::LinkUp { peer, dialed, plain } => {
-            let protocol = if plain { "at" } else { "native" };
-            info!(peer, dialed, protocol, "link up");
+        Event::LinkUp { peer, dialed, frames } => {
+            let protocol = if frames.is_some() { "native" } else { "at" };
+            info!(peer, dialed, protocol, frames, "link up");
         }
         Event::CaughtUp { peer, after } => info!(peer, ?after, "caught up with a neighbour"),
         Event::LinkDown { peer, reason } => {

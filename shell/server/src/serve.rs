@@ -6,6 +6,7 @@ use crate::{accept, dial, facts, fetch};
 use herd_front::{Clock, Host, HostParts, Phase, Places, Remote, TrafficLog, http};
 use herd_node::{DialRole, Dialect, Node, PeerSettings, Redundancy, Settings};
 use herd_places::{Desk, Limits as DeskLimits};
+use herd_proto::Versions;
 use std::hash::BuildHasher;
 use std::io;
 use std::net::SocketAddr;
@@ -232,6 +233,7 @@ fn node_settings(name: &str, config: &Config, clock: Clock) -> Settings {
         seed: std::collections::hash_map::RandomState::new().hash_one(()),
         peers: peers.collect(),
         members: members.map(|(name, _)| name.as_str().into()).collect(),
+        frames: Versions::CURRENT,
         redundancy: match config.herd.redundancy {
             config::Redundancy::One => Redundancy::Ways(1),
             config::Redundancy::Two => Redundancy::Ways(2),

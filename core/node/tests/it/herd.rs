@@ -6,7 +6,7 @@
 use herd_node::{
     DialRole, Dialect, Event, LinkId, Node, Output, PeerId, PeerSettings, Redundancy, Settings,
 };
-use herd_proto::{Command, Instant, Now, UnixTime};
+use herd_proto::{Command, Instant, Now, UnixTime, Versions};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ pub(crate) struct Herd {
     pub(crate) cut: BTreeMap<(usize, usize), bool>,
     now_ns: u64,
     incarnations: u64,
+    change: Box<dyn Fn(usize, &mut Settings)>,
     pub(crate) chance: Chance,
 }
 
@@ -41,6 +42,16 @@ struct End {
 
 impl Herd {
     pub(crate) fn new(count: usize, edges: &[(usize, usize)], seed: u64) -> Self {
+        Self::with(count, edges, seed, |_, _| {})
+    }
+
+    /// With other settings: `change` is given the number of the node.
+    pub(crate) fn with(
+        count: usize,
+        edges: &[(usize, usize)],
+        seed: u64,
+        change: impl Fn(usize, &mut Settings) + 'static,
+    ) -> Self {
         let mut herd = Self {
             nodes: (0..count).map(|_| None).collect(),
             events: Vec::new(),
@@ -49,6 +60,7 @@ impl Herd {
             cut: BTreeMap::new(),
             now_ns: 0,
             incarnations: 0,
+            change: Box::new(change),
             chance: Chance(seed),
         };
         for node in 0..count {
@@ -67,13 +79,14 @@ impl Herd {
     /// Starts a node that knows nothing.
     pub(crate) fn start(&mut self, at: usize) {
         self.incarnations += 1;
-        let settings = Settings {
+        let mut settings = Settings {
             incarnation: self.incarnations,
             seed: self.chance.next(),
             members: (0..self.nodes.len()).map(|at| name(at).into()).collect(),
             peers: self.neighbors(at).iter().map(|&other| peer(at, other)).collect(),
             ..settings(&name(at))
         };
+        (self.change)(at, &mut settings);
         self.nodes[at] = Some(Node::new(settings, self.now()));
     }
 
@@ -267,6 +280,7 @@ pub(crate) fn settings(name: &str) -> Settings {
         seed: 1,
         members: [name.into()].into(),
         peers: Vec::new(),
+        frames: Versions::CURRENT,
         redundancy: Redundancy::Ways(1),
         forget_after: Duration::from_mins(10),
         future_skew_max: Duration::from_mins(1),

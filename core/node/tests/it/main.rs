@@ -6,5 +6,6 @@ mod herd;
 mod links;
 mod random;
 mod scripted;
+mod versions;
 mod view;
 mod wire;

@@ -3,8 +3,18 @@
 use herd_proto::{Command, Hello, Report};
 
 /// Pieces of the language.
-pub const DICTIONARY: &[&str] =
-    &["GEOHERD/1", "GEOHERD/2", " ", "-", "0", "18446744073709551615", "18446744073709551616", ","];
+pub const DICTIONARY: &[&str] = &[
+    "GEOHERD/1",
+    "GEOHERD/2",
+    " ",
+    "-",
+    "0",
+    "18446744073709551615",
+    "18446744073709551616",
+    ",",
+    "frames=",
+    "frames=1-2",
+];
 
 /// What is read is the same when it was written and read again; no hello is a command too.
 ///
