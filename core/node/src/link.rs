@@ -187,10 +187,16 @@ impl Link {
     /// the other side has said hello and was answered, or answered ours; a line before.
     pub(crate) fn say_last(&mut self, reason: &CloseReason) {
         let (frames, refusal) = match (self.dialect, self.phase, reason) {
-            (Dialect::At, ..) | (_, Phase::Closing, _) => return,
             // The other side knows, or is gone.
-            (_, _, CloseReason::Socket(_) | CloseReason::RefusedByPeer(_)) => return,
-            (_, _, CloseReason::EndedByPeer(_)) => return,
+            (Dialect::At, ..)
+            | (_, Phase::Closing, _)
+            | (
+                _,
+                _,
+                CloseReason::Socket(_)
+                | CloseReason::RefusedByPeer(_)
+                | CloseReason::EndedByPeer(_),
+            ) => return,
             (_, Phase::Up, _) => (true, reason.to_string()),
             (_, Phase::Greeting { .. }, CloseReason::Refused(refusal)) => {
                 (self.dialed, refusal.to_string())

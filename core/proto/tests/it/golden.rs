@@ -3,7 +3,7 @@
 //! A server of today must understand one of tomorrow and the other way round, so what stands in those
 //! files is never changed, only added to. `tests/golden/README.md` says how.
 
-use herd_proto::peer::{Decoded, FrameError, Message};
+use herd_proto::peer::{AuditKey, Decoded, FrameError, Message};
 use herd_proto::{Features, Hello, Versions};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -21,6 +21,18 @@ fn frames() -> Vec<(&'static str, Message<'static>)> {
         value,
     };
     let report = b"Hill +34.068930-118.445127 1520023934.918963997 +0.263873386";
+    let member = Message::Member {
+        origin: 2,
+        counter: 9,
+        versions: vec![(0, 1), (2, 70_000)],
+        about: b"\x01?",
+    };
+    let audited = AuditKey {
+        key_hash: 0xfedc_0000_0000_0001,
+        effective_ns: 1_520_023_934_918_963_997,
+        tombstone: true,
+        sum: 0x0807_0605_0403_0201,
+    };
     vec![
         ("origin", Message::Origin { number: 3, server: "Hill", incarnation: u64::MAX }),
         ("watermark", Message::Watermark { origin: 300, version: 1 }),
@@ -34,7 +46,14 @@ fn frames() -> Vec<(&'static str, Message<'static>)> {
         ("snapshot-request", Message::SnapshotRequest),
         ("snapshot-begin", Message::SnapshotBegin),
         ("snapshot-end", Message::SnapshotEnd),
-        ("member", Message::Member { origin: 2, counter: 9, versions: vec![(0, 1), (2, 70_000)] }),
+        ("member", member),
+        ("audit-root", Message::AuditRoot { is_answer: true, sum: 0x0102_0304_0506_0708 }),
+        ("audit-ranges", Message::AuditRanges { sums: (1..=256).collect() }),
+        ("audit-buckets", Message::AuditBuckets { range: 0xfe, sums: (1..=256).rev().collect() }),
+        (
+            "audit-keys",
+            Message::AuditKeys { bucket: 0xfedc, is_answer: false, keys: vec![audited] },
+        ),
         ("ping", Message::Ping { sent: 1 << 40 }),
         ("pong", Message::Pong { sent: 0 }),
         ("bye", Message::Bye { reason: "nothing heard for 1.5s" }),

@@ -18,6 +18,7 @@ fn host(places: Places) -> Arc<Host> {
         herd: "news".into(),
         name: "Hill".into(),
         incarnation: 1,
+        frames: herd_proto::Versions::CURRENT,
         seed: 1,
         peers: Vec::new(),
         members: ["Hill".into()].into(),
