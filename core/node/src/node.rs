@@ -171,6 +171,8 @@ impl Node {
                     self.watch.note_fault(&fault, now.instant);
                     self.close_link(id, CloseReason::Fault(fault), now);
                 }
+                // No journal is kept yet.
+                herd_replica::Output::Journal | herd_replica::Output::Journaled(_) => {}
                 herd_replica::Output::Event(event) => {
                     self.watch.note_event(&event, now.instant);
                     self.outputs.push_back(Output::Event(Event::Replica(event)));

@@ -15,6 +15,7 @@ mod census;
 mod collect;
 mod feed;
 mod intake;
+mod journal;
 mod lag;
 mod link;
 mod log;
@@ -36,6 +37,7 @@ mod tuning;
 pub use audit::{AuditReport, Verdict};
 pub use census::{Census, StreamState};
 pub use feed::Cursor;
+pub use journal::{Journaled, Restore, RestoreError};
 pub use members::{MemberState, Word};
 #[cfg(feature = "mutants")]
 pub use mutants::Mutant;

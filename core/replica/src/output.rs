@@ -10,6 +10,10 @@ pub enum Output {
     Transmit(LinkId),
     /// This link cannot go on; close it.
     Close(LinkId, Fault),
+    /// There is something to write down: [`poll_journal`](crate::Replica::poll_journal).
+    Journal,
+    /// Own updates up to here are safe: replies that waited for that may go out.
+    Journaled(u64),
     /// For the log.
     Event(Event),
 }

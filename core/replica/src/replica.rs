@@ -3,6 +3,7 @@
 use crate::audit::Audit;
 use crate::collect::Collector;
 use crate::feed::Feed;
+use crate::journal::Journal;
 use crate::link::{Link, SnapshotOut};
 use crate::members::Members;
 use crate::mutants::Mutant;
@@ -36,6 +37,7 @@ pub struct Replica {
     pub(crate) happenings: Happenings,
     pub(crate) feed: Feed,
     pub(crate) audit: Audit,
+    pub(crate) journal: Option<Journal>,
     pub(crate) bootstrap: Option<Bootstrap>,
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) ticked: Instant,
@@ -62,6 +64,7 @@ impl Replica {
             happenings: Happenings::default(),
             feed: Feed::default(),
             audit: Audit::default(),
+            journal: None,
             bootstrap: None,
             outputs: VecDeque::new(),
             ticked: now.instant,
@@ -185,6 +188,13 @@ impl Replica {
         from: Option<LinkId>,
         now: Now,
     ) -> bool {
+        if self.journal.is_some()
+            && let Some(key) = self.store.find(record.key)
+            && let Some(at) = self.store.entry_of(key, origin)
+            && self.store.entry(at).is_some_and(|entry| entry.tombstone)
+        {
+            self.note_gone(record.key);
+        }
         let Some(put) = self.store.put(record, origin, sequence, from.map(|link| link.0)) else {
             return false;
         };
@@ -230,6 +240,7 @@ impl Replica {
                 }
             }
         }
+        self.wake_journal();
     }
 
     pub(crate) fn wake(&mut self, id: LinkId) {
@@ -405,24 +416,34 @@ impl Replica {
         incarnation: u64,
         now: Now,
     ) -> Result<(), Fault> {
-        let known = self.store.find_origin(server, incarnation);
-        let origin = if let Some(origin) = known {
-            origin
-        } else {
-            let origin = Origin { server: server.into(), incarnation };
-            let origin = self.store.add_origin(origin).ok_or(Fault::TooManyOrigins)?;
-            let size = self.settings.tuning.segment_arrivals;
-            self.streams.push(Stream::new(origin, size, now.instant));
-            origin
-        };
+        let origin = self.know(server, incarnation, now).ok_or(Fault::TooManyOrigins)?;
         if let Some(link) = self.links.get_mut(&id) {
             link.numbers.insert(number, origin);
         }
         Ok(())
     }
 
+    /// An origin's place; a new one if it is heard of for the first time, None if there are too many.
+    pub(crate) fn know(&mut self, server: &str, incarnation: u64, now: Now) -> Option<OriginIx> {
+        let known = self.store.find_origin(server, incarnation);
+        known.or_else(|| {
+            let origin = Origin { server: server.into(), incarnation };
+            let origin = self.store.add_origin(origin)?;
+            let size = self.settings.tuning.segment_arrivals;
+            self.streams.push(Stream::new(origin, size, now.instant));
+            Some(origin)
+        })
+    }
+
     /// Forgets one entry.
     pub(crate) fn remove(&mut self, at: EntryIx) {
+        if self.journal.is_some()
+            && let Some(entry) = self.store.entry(at)
+            && self.store.entries_of(entry.key()).count() == 1
+        {
+            let key = self.store.key_bytes(entry.key()).to_vec();
+            self.note_gone(&key);
+        }
         let Some((origin, arrival)) = self.store.remove(at) else { return };
         if let Some(stream) = self.streams.get_mut(origin.at()) {
             stream.log.retire(arrival, &self.store);

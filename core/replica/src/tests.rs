@@ -120,12 +120,16 @@ pub(crate) fn record<'a>(key: &'a [u8], effective_s: i64, value: &'a [u8]) -> Re
     Record { key, effective_ns: effective_s * 1_000_000_000, tombstone: false, value }
 }
 
-fn now(s: i64) -> Now {
+pub(crate) fn now(s: i64) -> Now {
     Now { instant: Instant::from_nanos(0), unix: UnixTime::from_nanos(s * 1_000_000_000) }
 }
 
-fn replica(name: &str) -> Replica {
-    let settings = Settings {
+pub(crate) fn replica(name: &str) -> Replica {
+    Replica::new(settings(name), now(0))
+}
+
+pub(crate) fn settings(name: &str) -> Settings {
+    Settings {
         origin: Origin { server: name.into(), incarnation: 1 },
         members: ["a", "b"].into_iter().map(Into::into).collect(),
         redundancy: Redundancy::Ways(1),
@@ -133,8 +137,7 @@ fn replica(name: &str) -> Replica {
         forget_after: Duration::from_mins(10),
         seed: 1,
         tuning: Tuning::default(),
-    };
-    Replica::new(settings, now(0))
+    }
 }
 
 pub(crate) fn linked() -> (Replica, Replica) {
@@ -152,14 +155,23 @@ fn talk(a: &mut Replica, b: &mut Replica) {
 
 /// The same at another time.
 pub(crate) fn talk_at(a: &mut Replica, b: &mut Replica, now: Now) {
-    while exchange_at(a, b, now) {}
+    talk_on(LINK, a, b, now);
+}
+
+/// The same on another link.
+pub(crate) fn talk_on(link: LinkId, a: &mut Replica, b: &mut Replica, now: Now) {
+    while exchange_on(link, a, b, now) {}
 }
 
 /// Each hears what the other has to say; false if neither has anything.
 pub(crate) fn exchange_at(a: &mut Replica, b: &mut Replica, now: Now) -> bool {
-    let (from_a, from_b) = (transmit_at(a, now), transmit_at(b, now));
-    deliver_at(&from_a, b, now);
-    deliver_at(&from_b, a, now);
+    exchange_on(LINK, a, b, now)
+}
+
+fn exchange_on(link: LinkId, a: &mut Replica, b: &mut Replica, now: Now) -> bool {
+    let (from_a, from_b) = (transmit_on(link, a, now), transmit_on(link, b, now));
+    deliver_on(link, &from_a, b, now);
+    deliver_on(link, &from_b, a, now);
     !from_a.is_empty() || !from_b.is_empty()
 }
 
@@ -176,23 +188,23 @@ impl Sink for Frames {
 }
 
 fn transmit(from: &mut Replica) -> Vec<u8> {
-    transmit_at(from, now(10))
+    transmit_on(LINK, from, now(10))
 }
 
-fn transmit_at(from: &mut Replica, now: Now) -> Vec<u8> {
+fn transmit_on(link: LinkId, from: &mut Replica, now: Now) -> Vec<u8> {
     let mut frames = Frames(Vec::new());
-    from.poll_transmit(LINK, &mut frames, now);
+    from.poll_transmit(link, &mut frames, now);
     frames.0
 }
 
 fn deliver(frames: &[u8], to: &mut Replica) {
-    deliver_at(frames, to, now(10));
+    deliver_on(LINK, frames, to, now(10));
 }
 
-fn deliver_at(mut frames: &[u8], to: &mut Replica, now: Now) {
+fn deliver_on(link: LinkId, mut frames: &[u8], to: &mut Replica, now: Now) {
     while let Some((decoded, taken)) = Message::decode(frames).unwrap() {
         if let Decoded::Message(message) = decoded {
-            to.handle(LINK, &message, now);
+            to.handle(link, &message, now);
         }
         frames = &frames[taken..];
     }

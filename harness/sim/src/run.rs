@@ -744,6 +744,8 @@ impl Sim {
                         self.transmit(wire, side);
                     }
                 }
+                // No journal is kept.
+                Output::Journal | Output::Journaled(_) => {}
                 Output::Close(link, fault) => {
                     return Err(format!("node {node} closes link {}: {fault}", link.0));
                 }

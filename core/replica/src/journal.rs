@@ -1,0 +1,506 @@
+//! What must be written down for a replica to outlive its process, and how it is made from that again.
+//!
+//! A journal is like a neighbour that only listens: a position in each stream's log of arrivals, so that
+//! a slow disk costs no queue and a key written often is written down once, as it is then. The driver
+//! takes records with [`poll_journal`](Replica::poll_journal), makes them last as long as it promises,
+//! and says so with [`handle_journaled`](Replica::handle_journaled); a client whose reply is to wait for
+//! that waits until [`journaled`](Replica::journaled) has reached what [`own_version`](Replica::own_version) was.
+//! Nothing else waits for it.
+//!
+//! Left out on purpose: files, and the form of records in them.
+
+use crate::log::Arrival;
+use crate::origin::{Origin, OriginIx};
+use crate::output::Output;
+use crate::replica::Replica;
+use crate::settings::{Record, Settings};
+use herd_proto::Now;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One thing to be written down. Later ones count against earlier ones, so a journal may be cut anywhere:
+/// what is left is what some moment's replica was certain of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Journaled<'a> {
+    /// From now on `number` means this origin.
+    Origin {
+        /// Counted from zero: the replica's own comes first.
+        number: u16,
+        /// Who.
+        origin: &'a Origin,
+    },
+    /// What an origin last wrote under a key.
+    Entry {
+        /// Which origin.
+        origin: u16,
+        /// Its number in the origin's stream.
+        sequence: u64,
+        /// Key, time and value.
+        record: Record<'a>,
+    },
+    /// The stream is held up to here.
+    Version {
+        /// Whose.
+        origin: u16,
+        /// Its version.
+        version: u64,
+    },
+    /// See [`StreamState::floor`](crate::StreamState::floor); counts up to the stream's version.
+    Floor {
+        /// Of which stream.
+        origin: u16,
+        /// The number.
+        sequence: u64,
+    },
+    /// A key is gone, and its tombstone too.
+    Gone {
+        /// Which.
+        key: &'a [u8],
+    },
+    /// What an origin wrote under a key is gone, though others' is not. Not told of what is merely
+    /// superseded: that loses again. But a tombstone that made it lose may be gone by now.
+    Dropped {
+        /// Which origin.
+        origin: u16,
+        /// Which key.
+        key: &'a [u8],
+    },
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    /// How far each stream was told, in the order of origins.
+    tails: Vec<Tail>,
+    /// Keys that are gone, or have lost a tombstone, and of which that is not told yet.
+    gone: BTreeSet<Box<[u8]>>,
+    /// Nothing was left when it was last polled.
+    waiting: bool,
+    /// This replica's own stream is safe up to here.
+    safe: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Tail {
+    cursor: Arrival,
+    version: u64,
+    floor: u64,
+}
+
+impl Replica {
+    /// From now on a journal is kept. It begins with all that is known; poll it at once.
+    pub fn open_journal(&mut self) {
+        self.journal = Some(Journal::default());
+    }
+
+    /// The number of the last update that this replica took from a client.
+    pub fn own_version(&self) -> u64 {
+        self.streams.first().map_or(0, |stream| stream.version)
+    }
+
+    /// Own updates up to here are safe, as far as a journal is kept.
+    pub fn journaled(&self) -> u64 {
+        self.journal.as_ref().map_or(0, |journal| journal.safe)
+    }
+
+    /// Hands records to `take` until that returns false, since it has no room for more, or nothing is
+    /// left; [`Output::Journal`] then tells when to ask again. Returns what is safe once all that was
+    /// handed out is: say [`handle_journaled`](Self::handle_journaled) with it.
+    pub fn poll_journal(&mut self, mut take: impl FnMut(&Journaled<'_>) -> bool) -> u64 {
+        let Some(mut journal) = self.journal.take() else { return 0 };
+        let finished = self.journal_gone(&mut journal, &mut take)
+            && self.journal_streams(&mut journal, &mut take);
+        journal.waiting = finished;
+        let told = journal.tails.first().map_or(0, |tail| tail.version);
+        self.journal = Some(journal);
+        told
+    }
+
+    /// All that [`poll_journal`](Self::poll_journal) had handed out when it returned this is safe.
+    pub fn handle_journaled(&mut self, told: u64) {
+        if let Some(journal) = &mut self.journal
+            && told > journal.safe
+        {
+            journal.safe = told;
+            self.outputs.push_back(Output::Journaled(told));
+        }
+    }
+
+    /// What is gone, before anything that came later under the same keys; and floors, before the versions
+    /// that go beyond them. False if there was no room.
+    fn journal_gone(
+        &self,
+        journal: &mut Journal,
+        take: &mut impl FnMut(&Journaled<'_>) -> bool,
+    ) -> bool {
+        while let Some(key) = journal.gone.pop_first() {
+            let room = match self.store.find(&key) {
+                None => take(&Journaled::Gone { key: &key }),
+                // An entry that was told stays: it may have been told to be held. One that is there but
+                // was not told may have taken the place of one that was.
+                Some(known) => (0_u16..).zip(&journal.tails).fold(true, |room, (origin, tail)| {
+                    let entry = self.store.entry_of(known, OriginIx(origin));
+                    let entry = entry.and_then(|at| self.store.entry(at));
+                    let stays = entry.is_some_and(|entry| entry.arrival <= tail.cursor);
+                    if stays { room } else { take(&Journaled::Dropped { origin, key: &key }) }
+                }),
+            };
+            if !room {
+                return false;
+            }
+        }
+        for number in (0_u16..).skip(journal.tails.len()) {
+            let Some(origin) = self.store.origin(OriginIx(number)) else { break };
+            journal.tails.push(Tail::default());
+            if !take(&Journaled::Origin { number, origin }) {
+                return false;
+            }
+        }
+        for ((number, stream), tail) in (0_u16..).zip(&self.streams).zip(&mut journal.tails) {
+            if tail.floor < stream.floor {
+                tail.floor = stream.floor;
+                if !take(&Journaled::Floor { origin: number, sequence: tail.floor }) {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// False if there was no room.
+    fn journal_streams(
+        &self,
+        journal: &mut Journal,
+        take: &mut impl FnMut(&Journaled<'_>) -> bool,
+    ) -> bool {
+        for (number, stream) in (0_u16..).zip(&self.streams) {
+            let Some(tail) = journal.tails.get_mut(usize::from(number)) else { return true };
+            while let Some((arrival, at)) = stream.log.after(tail.cursor, &self.store) {
+                tail.cursor = arrival;
+                let Some(entry) = self.store.entry(at) else { continue };
+                let (sequence, record) = (entry.sequence, self.store.record(entry));
+                if !take(&Journaled::Entry { origin: number, sequence, record }) {
+                    return false;
+                }
+            }
+            tail.cursor = stream.log.last();
+            if tail.version < stream.version {
+                tail.version = stream.version;
+                if !take(&Journaled::Version { origin: number, version: tail.version }) {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// There is something to write down.
+    pub(crate) fn wake_journal(&mut self) {
+        if let Some(journal) = &mut self.journal
+            && std::mem::take(&mut journal.waiting)
+        {
+            self.outputs.push_back(Output::Journal);
+        }
+    }
+
+    /// The last entry of a key is about to go, or a tombstone to be overwritten: what it made lose must not
+    /// come back.
+    pub(crate) fn note_gone(&mut self, key: &[u8]) {
+        if let Some(journal) = &mut self.journal {
+            journal.gone.insert(key.into());
+        }
+        self.wake_journal();
+    }
+}
+
+/// Makes a replica out of what was written down.
+#[derive(Debug)]
+pub struct Restore {
+    replica: Replica,
+    numbers: BTreeMap<u16, OriginIx>,
+    floors: BTreeMap<OriginIx, u64>,
+    now: Now,
+}
+
+/// Why a journal is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// It names an origin that it has not introduced.
+    #[error("origin {0} was not introduced")]
+    UnknownOrigin(u16),
+    /// There are more origins, or more keys, than can be told apart.
+    #[error("too much is known")]
+    Full,
+}
+
+impl Restore {
+    /// Begins. With the incarnation under which the journal was written the stream is gone on with:
+    /// right only if nothing that was told to anybody can be missing in it. With a new one the old stream is
+    /// that of another origin.
+    pub fn new(settings: Settings, now: Now) -> Self {
+        Self {
+            replica: Replica::new(settings, now),
+            numbers: BTreeMap::new(),
+            floors: BTreeMap::new(),
+            now,
+        }
+    }
+
+    /// Takes the next record.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError`] if this is no journal of a replica.
+    pub fn take(&mut self, journaled: &Journaled<'_>) -> Result<(), RestoreError> {
+        match *journaled {
+            Journaled::Origin { number, origin } => {
+                let at = self.replica.know(&origin.server, origin.incarnation, self.now);
+                self.numbers.insert(number, at.ok_or(RestoreError::Full)?);
+            }
+            Journaled::Entry { origin, sequence, record } => {
+                let at = self.known(origin)?;
+                if !self.replica.put(record, at, sequence, None, self.now) {
+                    return Err(RestoreError::Full);
+                }
+                // Its own stream a replica holds whole, told to hold it or not.
+                if at == OriginIx::ME {
+                    self.raise(at, sequence);
+                }
+            }
+            Journaled::Version { origin, version } => {
+                let at = self.known(origin)?;
+                self.raise(at, version);
+            }
+            Journaled::Floor { origin, sequence } => {
+                let at = self.known(origin)?;
+                let floor = self.floors.entry(at).or_default();
+                *floor = (*floor).max(sequence);
+            }
+            Journaled::Dropped { origin, key } => {
+                let at = self.known(origin)?;
+                let store = &self.replica.store;
+                if let Some(entry) = store.find(key).and_then(|key| store.entry_of(key, at)) {
+                    self.replica.remove(entry);
+                }
+            }
+            Journaled::Gone { key } => {
+                if let Some(key) = self.replica.store.find(key) {
+                    let entries: Vec<_> = self.replica.store.entries_of(key).collect();
+                    for entry in entries {
+                        self.replica.remove(entry);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What was written down, as a replica.
+    pub fn finish(mut self) -> Replica {
+        for (at, floor) in self.floors {
+            if let Some(stream) = self.replica.streams.get_mut(at.at()) {
+                stream.floor = floor.min(stream.version);
+            }
+        }
+        self.replica
+    }
+
+    fn known(&self, number: u16) -> Result<OriginIx, RestoreError> {
+        self.numbers.get(&number).copied().ok_or(RestoreError::UnknownOrigin(number))
+    }
+
+    fn raise(&mut self, at: OriginIx, version: u64) {
+        if let Some(stream) = self.replica.streams.get_mut(at.at()) {
+            stream.version = stream.version.max(version);
+            stream.seen = stream.seen.max(version);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Applied, LinkId};
+    use crate::tests::{LINK, exchange_at, linked, record, replica, settings, talk_at, talk_on};
+    use herd_proto::{Instant, UnixTime};
+    use proptest::prelude::*;
+
+    fn now(s: i64) -> Now {
+        let ns = s * 1_000_000_000;
+        Now { instant: Instant::from_nanos(ns.cast_unsigned()), unix: UnixTime::from_nanos(ns) }
+    }
+
+    /// One record as a file would hold it.
+    #[derive(Clone, Debug)]
+    enum Line {
+        Origin(u16, Origin),
+        Entry(u16, u64, Vec<u8>, i64, bool, Vec<u8>),
+        Version(u16, u64),
+        Floor(u16, u64),
+        Gone(Vec<u8>),
+        Dropped(u16, Vec<u8>),
+    }
+
+    impl Line {
+        fn of(journaled: &Journaled<'_>) -> Self {
+            match *journaled {
+                Journaled::Origin { number, origin } => Self::Origin(number, origin.clone()),
+                Journaled::Entry { origin, sequence, record } => {
+                    let Record { key, effective_ns, tombstone, value } = record;
+                    Self::Entry(origin, sequence, key.into(), effective_ns, tombstone, value.into())
+                }
+                Journaled::Version { origin, version } => Self::Version(origin, version),
+                Journaled::Floor { origin, sequence } => Self::Floor(origin, sequence),
+                Journaled::Gone { key } => Self::Gone(key.to_vec()),
+                Journaled::Dropped { origin, key } => Self::Dropped(origin, key.to_vec()),
+            }
+        }
+
+        fn read(&self) -> Journaled<'_> {
+            match *self {
+                Self::Origin(number, ref origin) => Journaled::Origin { number, origin },
+                Self::Entry(origin, sequence, ref key, effective_ns, tombstone, ref value) => {
+                    let record = Record { key, effective_ns, tombstone, value };
+                    Journaled::Entry { origin, sequence, record }
+                }
+                Self::Version(origin, version) => Journaled::Version { origin, version },
+                Self::Floor(origin, sequence) => Journaled::Floor { origin, sequence },
+                Self::Gone(ref key) => Journaled::Gone { key },
+                Self::Dropped(origin, ref key) => Journaled::Dropped { origin, key },
+            }
+        }
+    }
+
+    fn poll(replica: &mut Replica, room: usize, lines: &mut Vec<Line>) -> u64 {
+        let mut left = room;
+        replica.poll_journal(|journaled| {
+            lines.push(Line::of(journaled));
+            left = left.saturating_sub(1);
+            left > 0
+        })
+    }
+
+    fn restored(lines: &[Line], incarnation: u64) -> Replica {
+        let mut settings = settings("b");
+        settings.origin.incarnation = incarnation;
+        let mut restore = Restore::new(settings, now(50));
+        for line in lines {
+            restore.take(&line.read()).unwrap();
+        }
+        restore.finish()
+    }
+
+    fn shown(replica: &Replica) -> BTreeMap<Vec<u8>, (i64, bool, Vec<u8>)> {
+        let whole =
+            |r: Record<'_>| (r.key.to_vec(), (r.effective_ns, r.tombstone, r.value.to_vec()));
+        replica.records().map(whole).collect()
+    }
+
+    #[test]
+    fn a_reply_may_go_out_once_its_record_is_safe() {
+        let mut replica = replica("b");
+        replica.open_journal();
+        let mut lines = Vec::new();
+        assert_eq!(poll(&mut replica, 99, &mut lines), 0);
+        assert_eq!(replica.update(record(b"k", 1, b"x"), now(1)), Applied::Newer);
+        assert!(std::iter::from_fn(|| replica.poll_output()).any(|o| o == Output::Journal));
+        assert_eq!((replica.own_version(), replica.journaled()), (1, 0));
+        let told = poll(&mut replica, 99, &mut lines);
+        assert_eq!(replica.journaled(), 0);
+        replica.update(record(b"k", 2, b"y"), now(2));
+        replica.handle_journaled(told);
+        assert_eq!((replica.own_version(), replica.journaled()), (2, 1));
+        assert_eq!(restored(&lines, 1).get(b"k"), Some(record(b"k", 1, b"x")));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Write { here: bool, key: u8, at: i64 },
+        Forget { here: bool, key: u8 },
+        Exchange,
+        Pass,
+        Poll(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (any::<bool>(), 0_u8..5, 0_i64..40)
+                .prop_map(|(here, key, at)| Step::Write { here, key, at }),
+            1 => (any::<bool>(), 0_u8..5).prop_map(|(here, key)| Step::Forget { here, key }),
+            3 => Just(Step::Exchange),
+            2 => Just(Step::Pass),
+            3 => (1_usize..9).prop_map(Step::Poll),
+        ]
+    }
+
+    proptest! {
+        /// Two replicas; what the second writes down makes it anew, and a journal cut anywhere makes one
+        /// that holds each stream as far as it says.
+        #[test]
+        fn what_is_written_down_is_what_was(steps in prop::collection::vec(step(), 0..80),
+            cut in any::<prop::sample::Index>()) {
+            let (mut a, mut b) = linked();
+            b.open_journal();
+            let mut lines = Vec::new();
+            let forgets = steps.iter().any(|step| matches!(step, Step::Forget { .. }));
+            let mut s = 20;
+            for step in steps {
+                match step {
+                    Step::Write { here, key, at } => {
+                        let replica = if here { &mut b } else { &mut a };
+                        replica.update(record(&[key], at, b"value"), now(s));
+                    }
+                    Step::Forget { here, key } => {
+                        let replica = if here { &mut b } else { &mut a };
+                        replica.forget(&[key], now(s));
+                    }
+                    Step::Exchange => {
+                        exchange_at(&mut a, &mut b, now(s));
+                    }
+                    Step::Pass => {
+                        s += 30;
+                        a.handle_timeout(now(s));
+                        b.handle_timeout(now(s));
+                        talk_at(&mut a, &mut b, now(s));
+                    }
+                    Step::Poll(room) => {
+                        poll(&mut b, room, &mut lines);
+                    }
+                }
+            }
+            let cut = cut.index(lines.len() + 1);
+            // Some that it told others may be missing.
+            let part = restored(&lines[..cut], 2);
+            poll(&mut b, usize::MAX, &mut lines);
+            let whole = restored(&lines, 1);
+            prop_assert_eq!(shown(&whole), shown(&b));
+            prop_assert_eq!(whole.store.sums.root(), b.store.sums.root());
+            let held = |replica: &Replica| {
+                let streams = replica.streams();
+                streams.map(|s| (s.origin.clone(), s.version, s.floor)).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(held(&whole), held(&b));
+            for stream in part.streams().skip(1) {
+                prop_assert!(stream.floor <= stream.version);
+                let later = whole.streams().find(|other| other.origin == stream.origin).unwrap();
+                prop_assert!(stream.version <= later.version);
+            }
+            // Linked again, the one that lost its tail catches up.
+            let mut again = part;
+            a.close_link(LINK, now(s));
+            let link = LinkId(2);
+            a.open_link(link, now(s));
+            again.open_link(link, now(s));
+            for _ in 0..40 {
+                s += 1;
+                a.handle_timeout(now(s));
+                again.handle_timeout(now(s));
+                talk_on(link, &mut a, &mut again, now(s));
+            }
+            // Where a key is forgotten, what is older than that may be shown here and not there.
+            if !forgets {
+                for (key, known) in shown(&a) {
+                    prop_assert!(shown(&again).get(&key).is_some_and(|k| *k >= known), "{key:?}");
+                }
+            }
+        }
+    }
+}
