@@ -13,7 +13,8 @@ use std::time::Duration;
 pub struct About {
     /// The version of its program.
     pub program: String,
-    /// `starting`, `bootstrapping`, `ready` or `draining`; a later version may say something else.
+    /// `starting` (neighbours are waited for), `catching-up`, `bootstrapping`, `ready` or `draining`; a
+    /// later version may say something else.
     pub state: String,
     /// How long it has run; whole seconds.
     pub uptime: Duration,

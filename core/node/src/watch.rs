@@ -90,12 +90,15 @@ impl Node {
     /// This server's account of itself, as it is now.
     pub fn about(&self, now: Now) -> About {
         let HostFacts { program, resident_bytes, draining } = self.watch.facts.clone();
+        let readiness = self.readiness(now);
         let state = if draining {
             "draining"
         } else if self.replica.is_bootstrapping() {
             "bootstrapping"
-        } else if self.readiness(now).ready {
+        } else if readiness.ready {
             "ready"
+        } else if readiness.missing.iter().any(|(_, state)| *state == PeerState::CatchingUp) {
+            "catching-up"
         } else {
             "starting"
         };

@@ -26,10 +26,10 @@ pub(crate) struct Server {
     pub(crate) address: String,
     /// How long to wait while nothing comes
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_timeout)]
-    timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
-fn parse_timeout(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_timeout(text: &str) -> Result<Duration, String> {
     match parse_duration(text) {
         Ok(Duration::ZERO) => Err("nothing would ever be answered in no time".to_owned()),
         Ok(timeout) => Ok(timeout),
@@ -151,7 +151,7 @@ impl Server {
         }
     }
 
-    fn connect(&self) -> Result<TcpStream, ClientError> {
+    pub(crate) fn connect(&self) -> Result<TcpStream, ClientError> {
         let address = || self.address.clone();
         let unresolved = |source| ClientError::Address { address: address(), source };
         let candidates = self.address.to_socket_addrs().map_err(unresolved)?;
@@ -174,15 +174,15 @@ impl Server {
         Err(failure)
     }
 
-    fn silent(&self) -> ClientError {
+    pub(crate) fn silent(&self) -> ClientError {
         ClientError::Silent { address: self.address.clone(), timeout: self.timeout }
     }
 
-    fn cut_short(&self) -> ClientError {
+    pub(crate) fn cut_short(&self) -> ClientError {
         ClientError::CutShort { address: self.address.clone() }
     }
 
-    fn broken(&self, source: io::Error) -> ClientError {
+    pub(crate) fn broken(&self, source: io::Error) -> ClientError {
         ClientError::Broken { address: self.address.clone(), source }
     }
 }
@@ -279,7 +279,7 @@ const REFUSED_LINE_BYTES_MAX: usize = 65_536 + 2;
 /// Nobody reads more explanations than this.
 const REFUSALS_TOLD_MAX: usize = 20;
 
-fn is_timeout(error: &io::Error) -> bool {
+pub(crate) fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 all is well; 1 the answer is no; 2 the call, the config or the environment is wrong.
 
+mod admin;
 mod check;
 mod client;
 mod completions;
@@ -9,11 +10,13 @@ mod config_cmd;
 mod config_file;
 mod demo;
 mod explain;
+mod forget;
 mod man;
 mod output;
 mod repl;
 mod send;
 mod serve;
+mod status;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -38,7 +41,8 @@ Examples:
   geoherd check --config herd.toml                  Look for mistakes in it
   geoherd serve Hill --config herd.toml             Run one of its servers
   geoherd send IAMAT kiwi +34.068930-118.445127 now Say where you are
-  geoherd send WHATSAT kiwi 10 5                    Ask what is near kiwi";
+  geoherd send WHATSAT kiwi 10 5                    Ask what is near kiwi
+  geoherd status --watch                            See how the herd is";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -48,6 +52,8 @@ enum Command {
     Config(config_cmd::Arguments),
     Send(send::Arguments),
     Repl(repl::Arguments),
+    Status(status::Arguments),
+    Forget(forget::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
@@ -60,6 +66,8 @@ fn main() -> ExitCode {
         Command::Config(arguments) => config_cmd::run(&arguments),
         Command::Send(arguments) => send::run(&arguments),
         Command::Repl(arguments) => repl::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Forget(arguments) => forget::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
     };

@@ -12,10 +12,15 @@ pub(crate) const NO: u8 = 1;
 
 /// Writes to standard output. A reader that has seen enough, such as `head`, is no error.
 pub(crate) fn print(bytes: &[u8]) -> anyhow::Result<()> {
+    print_more(bytes).map(|_| ())
+}
+
+/// The same, for what has no end of its own: false if nobody reads any more.
+pub(crate) fn print_more(bytes: &[u8]) -> anyhow::Result<bool> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to standard output"),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true).context("cannot write to standard output"),
     }
 }
 

@@ -7,6 +7,7 @@ mod herd;
 mod http;
 mod line;
 mod logs;
+mod operate;
 mod start_stop;
 mod whatsat;
 mod wire;

@@ -193,8 +193,9 @@ fn problems(servers: &[ServerView]) -> Vec<String> {
                 }
                 for link in about.links.iter().filter(|link| !link.is_up()) {
                     let LinkAbout { peer, state, .. } = link;
-                    if told.insert([name.min(peer).clone(), name.max(peer).clone()]) {
-                        found.push(format!("the link {name}–{peer} is {state}"));
+                    let (one, other) = (name.min(peer), name.max(peer));
+                    if told.insert([one.clone(), other.clone()]) {
+                        found.push(format!("the link {one}–{other} is {state}"));
                     }
                 }
                 alarms(name, about, server.heard_ago.unwrap_or_default(), &mut found);

@@ -56,7 +56,18 @@ fn the_version_names_the_commit() {
 
 #[test]
 fn every_subcommand_has_examples_and_a_manual_page() {
-    for name in ["serve", "demo", "check", "config", "send", "repl", "completions", "man"] {
+    for name in [
+        "serve",
+        "demo",
+        "check",
+        "config",
+        "send",
+        "repl",
+        "status",
+        "forget",
+        "completions",
+        "man",
+    ] {
         let help = geoherd(&[name, "--help"]);
         let example = format!("Examples:\n  geoherd {name}");
         assert!(help.code == Some(0) && help.stdout.contains(&example), "{help:?}");
