@@ -32,6 +32,7 @@ fn host(places: Places) -> Arc<Host> {
         backoff_min: second,
         backoff_max: second,
         ready_grace: second,
+        frames: herd_proto::Versions::CURRENT,
     };
     let clock = Clock::start();
     let node = Node::new(settings, clock.now());
