@@ -22,6 +22,7 @@ mod screen;
 mod script;
 mod table;
 mod walker;
+mod wires;
 
 use crate::output;
 use anyhow::Context as _;
@@ -39,7 +40,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 ///
 /// Starts real servers on free ports of this machine, moves simulated people along real streets, and
 /// shows who is where, which server heard it, and how soon all others knew. Servers can be killed and
-/// started again meanwhile. Where the output is no terminal, it is a few lines every three seconds.
+/// started again meanwhile, and the links between them cut and mended: the parts of a split herd go on,
+/// each by itself, and agree again when they are joined. Where the output is no terminal, it is a few lines every three seconds.
 ///
 /// Everything it starts ends with it, also on Ctrl-C. Only if the demo itself is ended with `kill -9` do
 /// its servers stay: they are those with `geoherd-demo-` in their command line.
@@ -53,6 +55,7 @@ Examples:
 Keys:
   left, right  choose a server        up, down  choose a person
   k            kill the server (-9)   r         start it again
+  l, L         choose a link          c         cut it, or mend it
   q, Ctrl-C    quit
 
 Exit codes:

@@ -22,8 +22,21 @@ pub(super) struct Board {
     pub(super) elapsed: Duration,
     /// A time for a report of somebody who joins in.
     pub(super) unix_s: u64,
+    pub(super) links: Vec<Link>,
+    /// A wire was mended that joined what was apart: which, and when.
+    joined: Option<(String, Duration)>,
     pub(super) chosen_server: usize,
     pub(super) chosen_person: usize,
+    pub(super) chosen_link: usize,
+}
+
+/// A link between two servers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link {
+    /// The servers' places.
+    pub(super) ends: (usize, usize),
+    /// Whether its wire is.
+    pub(super) whole: bool,
 }
 
 #[derive(Debug)]
@@ -37,8 +50,8 @@ pub(super) struct Server {
 
 impl Server {
     /// How it is, if it runs and answers.
-    pub(super) fn up(&self) -> Option<Status> {
-        self.status.filter(|_| self.runs)
+    pub(super) fn up(&self) -> Option<&Status> {
+        self.status.as_ref().filter(|_| self.runs)
     }
 }
 
@@ -52,7 +65,12 @@ pub(super) struct Seen {
 }
 
 impl Board {
-    pub(super) fn new(members: &[Member], people: &[Person], unix_s: u64) -> Self {
+    pub(super) fn new(
+        members: &[Member],
+        links: impl Iterator<Item = ((usize, usize), bool)>,
+        people: &[Person],
+        unix_s: u64,
+    ) -> Self {
         let server = |member: &Member| Server { member: member.clone(), runs: true, status: None };
         let seen = |person: &Person| Seen {
             name: person.name.clone(),
@@ -69,8 +87,11 @@ impl Board {
             spreads: VecDeque::new(),
             elapsed: Duration::ZERO,
             unix_s,
+            links: links.map(|(ends, whole)| Link { ends, whole }).collect(),
+            joined: None,
             chosen_server: 0,
             chosen_person: 0,
+            chosen_link: 0,
         }
     }
 
@@ -84,7 +105,12 @@ impl Board {
             }
             News::Spread { person, spread } => {
                 match spread {
-                    Spread::All(after) => push_bounded(&mut self.spreads, after, SPREADS_MAX),
+                    Spread::All(after) => {
+                        push_bounded(&mut self.spreads, after, SPREADS_MAX);
+                        self.note_joined();
+                    }
+                    // In a herd that is in parts that is as it must be.
+                    Spread::Missing(_) if self.parts().len() > 1 => {}
                     Spread::Missing(server) => {
                         let text = format!("{} waits for a report", self.server_name(server));
                         self.note(text);
@@ -113,6 +139,85 @@ impl Board {
                 });
             }
         }
+    }
+
+    /// The wire of a link was cut or mended by our hand.
+    pub(super) fn wired(&mut self, link: usize, whole: bool) {
+        let parts_before = self.parts().len();
+        let Some(seen) = self.links.get_mut(link) else { return };
+        seen.whole = whole;
+        let ends = seen.ends;
+        let name = self.link_name(ends);
+        let parts = self.parts();
+        if whole {
+            if parts.len() < parts_before {
+                self.joined = Some((name.clone(), self.elapsed));
+            }
+            let rest = if parts.len() == 1 && parts_before > 1 { "; the parts join" } else { "" };
+            self.note(format!("{name} is mended{rest}"));
+        } else if parts.len() == 1 {
+            self.note(format!("{name} is cut; there are other ways"));
+        } else {
+            self.joined = None;
+            let named = |part: &Vec<usize>| {
+                let names: Vec<&str> = part.iter().map(|&at| self.server_name(at)).collect();
+                names.join(", ")
+            };
+            let all: Vec<String> = parts.iter().map(named).collect();
+            let (count, all) = (parts.len(), all.join(" | "));
+            self.note(format!("{name} is cut: {count} parts, {all}"));
+        }
+    }
+
+    /// All servers have heard of a report: perhaps the first since parts were joined. One that was told
+    /// to both parts while they were apart does not count, so the links must be up again.
+    fn note_joined(&mut self) {
+        if self.parts().len() == 1
+            && self.links.iter().all(|link| !link.whole || self.is_up(*link))
+            && let Some((name, when)) = self.joined.take()
+        {
+            let after = self.elapsed.saturating_sub(when).as_secs_f64();
+            self.note(format!("reports reach all again, {after:.1} s after {name} was mended"));
+        }
+    }
+
+    /// The servers that run, in groups that can hear of one another, as the wires are.
+    pub(super) fn parts(&self) -> Vec<Vec<usize>> {
+        let mut left: Vec<usize> = (0..self.servers.len()).collect();
+        left.retain(|&at| self.servers.get(at).is_some_and(|server| server.runs));
+        let mut parts = Vec::new();
+        while let Some(&first) = left.first() {
+            let mut part = vec![first];
+            let mut next = 0;
+            while let Some(&one) = part.get(next) {
+                next += 1;
+                for link in self.links.iter().filter(|link| link.whole) {
+                    let (a, b) = link.ends;
+                    let other = if a == one { b } else { a };
+                    if (a == one || b == one) && left.contains(&other) && !part.contains(&other) {
+                        part.push(other);
+                    }
+                }
+            }
+            left.retain(|at| !part.contains(at));
+            part.sort_unstable();
+            parts.push(part);
+        }
+        parts
+    }
+
+    /// Whether both ends of a link call it up.
+    pub(super) fn is_up(&self, link: Link) -> bool {
+        let says = |one: usize, other: usize| {
+            let links = self.servers.get(one).and_then(Server::up).map(|status| &status.links);
+            let named = |(name, is_up): &(String, bool)| *is_up && name == self.server_name(other);
+            links.is_some_and(|links| links.iter().any(named))
+        };
+        says(link.ends.0, link.ends.1) && says(link.ends.1, link.ends.0)
+    }
+
+    pub(super) fn link_name(&self, (one, other): (usize, usize)) -> String {
+        format!("{}–{}", self.server_name(one), self.server_name(other))
     }
 
     /// A server's process has ended: by our hand, or by another's.

@@ -3,6 +3,7 @@
 use super::children::Children;
 use super::http;
 use super::plan::{self, Member};
+use super::wires::Wires;
 use anyhow::{Context as _, bail};
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -20,6 +21,7 @@ pub(super) struct Herd {
     members: Vec<Member>,
     // In this order: the processes must be gone before their directory goes.
     children: Arc<Children>,
+    wires: Wires,
     dir: TempDir,
 }
 
@@ -35,12 +37,17 @@ impl Herd {
         let dir = dir.context("cannot make a temporary directory")?;
         let children = Arc::new(Children::new(count));
         started(&children, dir.path());
-        let mut herd = Self { members: Vec::new(), children, dir };
+        let (wires, _) = Wires::lay(&[], &[]).await?;
+        let mut herd = Self { members: Vec::new(), children, wires, dir };
         for _ in 0..PORT_TRIES {
             herd.members = plan::members(&free_addresses(count)?);
-            fs::write(herd.config(), plan::config(&herd.members))
-                .with_context(|| format!("cannot write {}", herd.config().display()))?;
+            let addresses: Vec<_> = herd.members.iter().map(|member| member.listen).collect();
+            let (wires, routes) = Wires::lay(&plan::links(count), &addresses).await?;
+            herd.wires = wires;
             for place in 0..count {
+                let config = herd.config(place);
+                fs::write(&config, plan::config(&herd.members, place, &routes))
+                    .with_context(|| format!("cannot write {}", config.display()))?;
                 herd.spawn(place)?;
             }
             match herd.all_ready().await {
@@ -55,6 +62,11 @@ impl Herd {
 
     pub(super) fn members(&self) -> &[Member] {
         &self.members
+    }
+
+    /// The links between them.
+    pub(super) fn wires(&self) -> &Wires {
+        &self.wires
     }
 
     pub(super) fn pid(&self, place: usize) -> Option<u32> {
@@ -111,7 +123,7 @@ impl Herd {
         for variable in ours(std::env::vars_os().map(|(name, _)| name)) {
             command.env_remove(variable);
         }
-        command.args(["serve", name, "--config"]).arg(self.config());
+        command.args(["serve", name, "--config"]).arg(self.config(place));
         command.arg("--log-dir").arg(self.dir.path().join("logs"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(complaints);
         // Ctrl-C in the terminal is for the demo alone, which then ends its servers.
@@ -173,8 +185,8 @@ impl Herd {
         self.members.get(place).map_or("?", |member| member.name)
     }
 
-    fn config(&self) -> PathBuf {
-        self.dir.path().join("herd.toml")
+    fn config(&self, place: usize) -> PathBuf {
+        self.dir.path().join(format!("{}.toml", self.name(place)))
     }
 
     fn complaints(&self, place: usize) -> PathBuf {

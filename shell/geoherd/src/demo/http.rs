@@ -36,23 +36,32 @@ async fn exchange(address: SocketAddr, path: &str) -> io::Result<(u16, String)> 
 const ANSWER_BYTES_MAX: u64 = 256 << 10;
 
 /// What the table shows of `/status`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Status {
     pub(super) ready: bool,
     pub(super) clients: u64,
-    pub(super) links_up: usize,
-    pub(super) links: usize,
+    /// Its neighbours, and whether the link to each is up.
+    pub(super) links: Vec<(String, bool)>,
+}
+
+impl Status {
+    pub(super) fn links_up(&self) -> usize {
+        self.links.iter().filter(|(_, is_up)| *is_up).count()
+    }
 }
 
 /// Asks a server how it is; `None` if it does not say.
 pub(super) async fn status(address: SocketAddr, patience: Duration) -> Option<Status> {
     let (_, body) = get(address, "/status", patience).await.ok()?;
     let status: Value = serde_json::from_str(&body).ok()?;
-    let links = status.get("links")?.as_array()?;
+    let links = status.get("links")?.as_array()?.iter();
+    let links = links.map(|link| {
+        let is_up = link.get("state").is_some_and(|state| state == "up");
+        Some((link.get("server")?.as_str()?.to_owned(), is_up))
+    });
     Some(Status {
         ready: status.get("ready")?.as_bool()?,
         clients: status.get("clients")?.as_u64()?,
-        links_up: links.iter().filter(|link| link.get("state").is_some_and(|s| s == "up")).count(),
-        links: links.len(),
+        links: links.collect::<Option<_>>()?,
     })
 }

@@ -25,7 +25,7 @@ pub(super) async fn watch(herd: Arc<Herd>, clients: usize, seed: u64) -> anyhow:
     )?;
     let people: Vec<Person> = (0..clients).filter_map(|n| world.settle(n, seed)).collect();
     let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let board = Board::new(herd.members(), &people, unix_s);
+    let board = Board::new(herd.members(), herd.wires().all(), &people, unix_s);
     let (news, hear) = mpsc::channel(NEWS_MAX);
     let (follow, followed) = mpsc::channel(1);
     let (watched, watching) = watch::channel(0);
@@ -153,6 +153,14 @@ impl Live {
             Key::Person(step) => {
                 board.chosen_person = moved(board.chosen_person, step, board.people.len());
                 self.watched.send_replace(board.chosen_person);
+            }
+            Key::Link(step) => {
+                board.chosen_link = moved(board.chosen_link, step, board.links.len());
+            }
+            Key::Cut => {
+                if let Some(whole) = self.herd.wires().toggle(board.chosen_link) {
+                    board.wired(board.chosen_link, whole);
+                }
             }
             Key::Kill if runs => {
                 self.herd.kill(board.chosen_server)?;

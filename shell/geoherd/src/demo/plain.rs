@@ -18,6 +18,10 @@ pub(super) fn introduction(board: &Board, herd: &Herd) -> String {
             member.name, member.listen, member.http
         );
     }
+    if !board.links.is_empty() {
+        let links: Vec<String> = board.links.iter().map(|l| board.link_name(l.ends)).collect();
+        let _infallible = writeln!(text, "Links: {}", links.join(", "));
+    }
     if let Some(member) = board.reachable() {
         let name = board.people.first().map_or("", |seen| seen.name.as_str());
         let _infallible = writeln!(

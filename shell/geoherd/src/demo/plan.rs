@@ -1,5 +1,6 @@
 //! Which servers there are, who is linked with whom, and the config that says so.
 
+use super::wires::Routes;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
@@ -69,14 +70,16 @@ pub(super) fn links(count: usize) -> Vec<(usize, usize)> {
 const EXAMPLE_SERVERS: usize = 5;
 const EXAMPLE: [(usize, usize); 6] = [(0, 1), (0, 2), (2, 3), (1, 4), (2, 4), (3, 4)];
 
-/// The config of these servers. Traffic is not logged: the people of a demo would fill the disk.
-pub(super) fn config(members: &[Member]) -> String {
+/// The config of these servers, as the one at place `reader` reads it: its neighbours are where its
+/// wires to them begin. Traffic is not logged: the people of a demo would fill the disk.
+pub(super) fn config(members: &[Member], reader: usize, routes: &Routes) -> String {
     let links = links(members.len());
     let mut text = "[herd]\nname = \"demo\"\n".to_owned();
     for (index, Member { name, listen, http }) in members.iter().enumerate() {
         let neighbors = links.iter().filter(|(from, _)| *from == index);
         let neighbors: Vec<&str> =
             neighbors.filter_map(|&(_, to)| Some(members.get(to)?.name)).collect();
+        let listen = routes.get(&(reader, index)).unwrap_or(listen);
         // Writing to a String cannot fail.
         let _infallible = write!(
             text,
@@ -99,11 +102,23 @@ mod tests {
             let address = |port: usize| format!("127.0.0.1:{port}").parse().unwrap();
             let addresses: Vec<_> =
                 (0..count).map(|n| (address(5000 + n), address(6000 + n))).collect();
-            let text = config(&members(&addresses));
-            let config = Config::load(&text, Path::new("demo.toml"), std::iter::empty()).unwrap();
-            assert_eq!(config.servers.len(), count);
-            let report = config.check();
-            assert!(report.errors.is_empty() && report.warnings.is_empty(), "{count}: {report:?}");
+            let wires = links(count).into_iter().flat_map(|(a, b)| [(a, b), (b, a)]);
+            let routes: Routes =
+                wires.zip(7000..).map(|(way, port)| (way, address(port))).collect();
+            for reader in 0..count {
+                let text = config(&members(&addresses), reader, &routes);
+                let config =
+                    Config::load(&text, Path::new("demo.toml"), std::iter::empty()).unwrap();
+                assert_eq!(config.servers.len(), count);
+                let report = config.check();
+                let right = report.errors.is_empty() && report.warnings.is_empty();
+                assert!(right, "{count}: {report:?}");
+                let name = NAMES[reader];
+                assert_eq!(config.servers[name].listen, addresses[reader].0);
+                for neighbor in config.neighbors(name) {
+                    assert!(neighbor.address.port() >= 7000, "{name} dials {neighbor:?} directly");
+                }
+            }
         }
     }
 

@@ -114,6 +114,10 @@ pub(super) enum Key {
     Server(isize),
     /// The person so many lines on.
     Person(isize),
+    /// The link so many places on.
+    Link(isize),
+    /// Cut the link, or mend it.
+    Cut,
     /// Nothing, but the terminal has another size.
     Resize,
 }
@@ -153,6 +157,9 @@ fn meaning(event: &Event) -> Option<Key> {
         KeyCode::Char('q') | KeyCode::Esc => Some(Key::Quit),
         KeyCode::Char('k') => Some(Key::Kill),
         KeyCode::Char('r') => Some(Key::Restart),
+        KeyCode::Char('l') => Some(Key::Link(1)),
+        KeyCode::Char('L') => Some(Key::Link(-1)),
+        KeyCode::Char('c') => Some(Key::Cut),
         KeyCode::Left | KeyCode::BackTab => Some(Key::Server(-1)),
         KeyCode::Right | KeyCode::Tab => Some(Key::Server(1)),
         KeyCode::Up => Some(Key::Person(-1)),

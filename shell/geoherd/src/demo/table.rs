@@ -1,6 +1,6 @@
 //! The board as lines of text for a terminal of any size. Pure: where they go is the screen's business.
 
-use super::board::{Board, Seen, Server, clock, milliseconds, moves, people};
+use super::board::{Board, Link, Seen, Server, clock, milliseconds, moves, people};
 use super::line::location;
 use super::news::Spread;
 
@@ -58,6 +58,7 @@ pub(super) fn draw(board: &Board, width: usize, height: usize) -> Vec<Line> {
     let mut above = vec![title(board, width)];
     gap_from(28, &mut above);
     above.extend(servers(board, width, height / 3));
+    above.extend(links(board, width, (height / 10).max(1)));
     gap_from(16, &mut above);
 
     let mut below = Vec::new();
@@ -112,7 +113,7 @@ fn servers(board: &Board, width: usize, rows_max: usize) -> Vec<Line> {
         let (look, known, links) = match server.up() {
             Some(status) => {
                 let look = if status.ready { Look::Good } else { Look::Busy };
-                let links = format!("{}/{} links", status.links_up, status.links);
+                let links = format!("{}/{} links", status.links_up(), status.links.len());
                 (look, format!("knows {}", status.clients), links)
             }
             None if server.runs => (Look::Busy, "starting".to_owned(), String::new()),
@@ -145,6 +146,37 @@ fn servers(board: &Board, width: usize, rows_max: usize) -> Vec<Line> {
     };
     let lines = grid(false);
     if lines.len() > rows_max.max(3) { grid(true) } else { lines }
+}
+
+/// The links with their state, in at most so many lines: those around the chosen one.
+fn links(board: &Board, width: usize, rows_max: usize) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    let mut chosen_line = 0;
+    for (index, link) in board.links.iter().enumerate() {
+        let chosen = index == board.chosen_link;
+        let (look, sign) = match link {
+            Link { whole: false, .. } => (Look::Bad, " ╳ "),
+            up if board.is_up(*up) => (Look::Good, "───"),
+            _ => (Look::Busy, "···"),
+        };
+        let name_look = if chosen { Look::Bold } else { Look::Plain };
+        let (one, other) = link.ends;
+        let cell = Line::default()
+            .add(Look::Bold, if chosen { "› " } else { "  " })
+            .add(name_look, board.server_name(one))
+            .add(look, sign)
+            .add(name_look, board.server_name(other))
+            .add(Look::Plain, " ");
+        match lines.last_mut() {
+            Some(line) if line.width() + cell.width() <= width => line.0.extend(cell.0),
+            _ => lines.push(cell),
+        }
+        if chosen {
+            chosen_line = lines.len() - 1;
+        }
+    }
+    let from = chosen_line.min(lines.len().saturating_sub(rows_max));
+    lines.into_iter().skip(from).take(rows_max).collect()
 }
 
 /// Who is where, as many as fit in `rows`, the chosen one among them.
@@ -285,10 +317,12 @@ fn keys() -> Line {
         line.add(Look::Bold, format!(" {key}")).add(Look::Dim, format!(" {does} "))
     };
     let all = [
-        ("←→", "choose a server"),
+        ("←→", "server"),
         ("k", "kill it"),
         ("r", "restart it"),
-        ("↑↓", "choose a person"),
+        ("l", "link"),
+        ("c", "cut/mend it"),
+        ("↑↓", "person"),
         ("q", "quit"),
     ];
     all.into_iter().fold(Line::default(), |line, (name, does)| key(line, name, does))
@@ -332,11 +366,49 @@ mod tests {
             "Near kiwi.example, 500 m, says Hill: Caffe Cordina 40 m · Upper Barrakka 120 m\n   Caffe",
             "nc 127.0.0.1 5000  then type  WHATSAT kiwi.example 0.5 4",
             "IAMAT you.example +35.898900+014.514600 1700000000",
+            "› Hill───Jaquez ",
+            "  Smith───Campbell ",
             "k kill it",
+            "c cut/mend it",
         ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }
-        assert!(text.lines().filter(|line| line.contains(".example  ")).count() >= 9, "{text}");
+        assert!(text.lines().filter(|line| line.contains(".example  ")).count() >= 7, "{text}");
+    }
+
+    #[test]
+    fn a_cut_is_shown_and_so_are_the_parts_until_they_have_joined() {
+        let mut board = board(5, 3);
+        let shown = |board: &Board| text(&draw(board, 80, 24));
+        // Hill's links are the first two.
+        board.wired(0, false);
+        assert!(shown(&board).contains("Hill ╳ Jaquez"), "{}", shown(&board));
+        assert!(shown(&board).contains("Hill–Jaquez is cut; there are other ways"));
+        board.wired(1, false);
+        let said = "Hill–Smith is cut: 2 parts, Hill | Jaquez, Smith, Campbell, Singleton\n";
+        assert!(shown(&board).contains(said), "{}", shown(&board));
+        // Not worth a word while it cannot be otherwise.
+        board.hear(News::Spread { person: 0, spread: Spread::Missing(0) });
+        assert!(!shown(&board).contains("waits for a report") && shown(&board).contains("not all"));
+        board.wired(1, true);
+        assert!(shown(&board).contains("Hill–Smith is mended; the parts join"));
+        board.elapsed = Duration::from_millis(1300);
+        let spread = Spread::All(Duration::from_millis(2));
+        board.hear(News::Spread { person: 0, spread });
+        let said = "reports reach all again, 1.3 s after Hill–Smith was mended";
+        assert!(shown(&board).contains(said), "{}", shown(&board));
+    }
+
+    #[test]
+    fn the_chosen_link_is_always_shown() {
+        let mut board = board(26, 3);
+        for chosen in 0..board.links.len() {
+            board.chosen_link = chosen;
+            let text = text(&draw(&board, 80, 24));
+            let (one, other) = board.links[chosen].ends;
+            let name = format!("› {}───{} ", board.server_name(one), board.server_name(other));
+            assert!(text.contains(&name), "{name}: {text}");
+        }
     }
 
     #[test]
@@ -358,7 +430,9 @@ mod tests {
         let address = |port: u16| format!("127.0.0.1:{port}").parse().unwrap();
         let addresses: Vec<_> =
             (0..servers).map(|n| (address(5000 + n), address(6000 + n))).collect();
-        let mut board = Board::new(&plan::members(&addresses), &[], 1_700_000_000);
+        let links = plan::links(addresses.len());
+        let wires = links.iter().map(|&ends| (ends, true));
+        let mut board = Board::new(&plan::members(&addresses), wires, &[], 1_700_000_000);
         board.people = (0..people)
             .map(|number| Seen {
                 name: super::super::people::name(number),
@@ -380,7 +454,10 @@ mod tests {
             board.hear(News::Spread { person, spread });
         }
         for server in 0..usize::from(servers) {
-            let status = Some(Status { ready: true, clients: 24, links_up: 2, links: 2 });
+            let ends = links.iter().filter(|(a, b)| *a == server || *b == server);
+            let peers = ends.map(|&(a, b)| board.server_name(a + b - server).to_owned());
+            let links = peers.map(|peer| (peer, true)).collect();
+            let status = Some(Status { ready: true, clients: 24, links });
             board.hear(News::Asked { server, status });
         }
         let places = vec![("Caffe Cordina".to_owned(), 40.2), ("Upper Barrakka".to_owned(), 120.0)];

@@ -1,8 +1,10 @@
 //! `demo`: what it shows, and that nothing of it is left when it ends.
 
 use crate::{Outcome, geoherd, geoherd_with};
-use std::fs;
-use std::io::{BufRead as _, BufReader};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -89,6 +91,29 @@ fn a_reader_that_has_seen_enough_ends_it() {
     demo.wait_for("  Hill at ");
     demo.lines = channel().1;
     assert_eq!(demo.wait(), Some(0));
+    place.assert_empty();
+}
+
+#[test]
+fn a_link_is_cut_and_mended_from_the_keyboard() {
+    if nothing_embedded() {
+        return;
+    }
+    let place = Place::new();
+    // Two servers have one link, so a cut makes two halves.
+    let mut demo = OnTerminal::start(&place, &["--servers", "2", "--clients", "4"]);
+    demo.wait_for("Jaquez");
+    demo.wait_for("2 of 2 up");
+    demo.press("c");
+    demo.wait_for("Hill–Jaquez is cut: 2 parts, Hill | Jaquez");
+    demo.wait_for("0/1 links");
+    // Each half takes reports that the other does not hear of.
+    demo.wait_for("not all");
+    demo.press("c");
+    demo.wait_for("Hill–Jaquez is mended; the parts join");
+    demo.wait_for("reports reach all again");
+    demo.press("q");
+    assert_eq!(ended(&mut demo.child), Some(0));
     place.assert_empty();
 }
 
@@ -180,13 +205,90 @@ impl Demo {
 
     /// Waits for its end.
     fn wait(&mut self) -> Option<i32> {
+        ended(&mut self.child)
+    }
+}
+
+/// Waits for the end of a process.
+fn ended(child: &mut Child) -> Option<i32> {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        assert!(Instant::now() < deadline, "it goes on");
+        std::thread::yield_now();
+    }
+}
+
+/// A demo on a terminal of its own, with somebody at the keyboard.
+struct OnTerminal {
+    child: Child,
+    keyboard: File,
+    pieces: Receiver<Vec<u8>>,
+    /// What was written since the last thing that was waited for.
+    shown: Vec<u8>,
+}
+
+impl OnTerminal {
+    fn start(place: &Place, arguments: &[&str]) -> Self {
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&terminal).unwrap();
+        unlockpt(&terminal).unwrap();
+        let path = ptsname(&terminal, Vec::new()).unwrap();
+        let size = Winsize { ws_row: 40, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&terminal, size).unwrap();
+        let other_end = || File::options().read(true).write(true).open(path.to_str().unwrap());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_geoherd"));
+        command.arg("demo").args(arguments).env("TMPDIR", place.path()).env("TERM", "xterm");
+        command.stdin(other_end().unwrap()).stdout(other_end().unwrap());
+        let child = command.spawn().unwrap();
+        let keyboard = File::from(terminal);
+        let mut screen = keyboard.try_clone().unwrap();
+        let (send, pieces) = channel();
+        std::thread::spawn(move || {
+            let mut buffer = vec![0; 64 << 10];
+            // Fails when the demo has closed its end.
+            while let Ok(count @ 1..) = screen.read(&mut buffer) {
+                if send.send(buffer[..count].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, keyboard, pieces, shown: Vec::new() }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits until this has been written; what came before it is over.
+    fn wait_for(&mut self, text: &str) {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
+            let found = self.shown.windows(text.len()).position(|part| part == text.as_bytes());
+            if let Some(at) = found {
+                self.shown.drain(..at + text.len());
+                return;
             }
-            assert!(Instant::now() < deadline, "it goes on");
-            std::thread::yield_now();
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.pieces.recv_timeout(left) {
+                Ok(piece) => self.shown.extend(piece),
+                Err(error) => {
+                    let from = self.shown.len().saturating_sub(2000);
+                    let shown = String::from_utf8_lossy(&self.shown[from..]);
+                    panic!("no {text:?}: {error}: {shown:?}")
+                }
+            }
+        }
+    }
+}
+
+impl Drop for OnTerminal {
+    fn drop(&mut self) {
+        if self.child.try_wait().unwrap().is_none() {
+            send("TERM", self.child.id());
+            self.child.wait().unwrap();
         }
     }
 }
