@@ -1,7 +1,7 @@
 //! What a node keeps for those who watch the herd: facts that only its driver knows, what has gone
 //! wrong, and when to tell the others.
 
-use crate::about::{About, Alarm, LinkAbout};
+use crate::about::{About, Alarm, Audits, LinkAbout};
 use crate::node::Node;
 use crate::peers::{PeerState, PeerStatus};
 use herd_proto::{Instant, Now};
@@ -37,7 +37,7 @@ struct Gist {
     updates: u64,
     links: Vec<(String, String)>,
     alarms: Vec<(String, u64)>,
-    audits: Option<crate::about::Audits>,
+    repairs: Option<u64>,
 }
 
 /// How often a node looks whether it has something to say about itself: as often as the herd is told.
@@ -67,6 +67,8 @@ impl Watch {
             self.raise("own-stream-ahead", now);
         } else if matches!(event, Event::Adopted { .. }) {
             self.raise("orphans-adopted", now);
+        } else if matches!(event, Event::AuditRepaired { .. }) {
+            self.raise("audit-repair", now);
         }
     }
 
@@ -113,6 +115,7 @@ impl Node {
         let mut links: Vec<_> = self.peers().map(link).collect();
         // If there is no room for all, then for those that matter.
         links.sort_by_key(|link| link.state == PeerState::Up.word());
+        let audits = self.audits();
         let streams = || self.replica.streams();
         let since = streams().filter_map(|stream| stream.behind_since).min();
         About {
@@ -124,7 +127,7 @@ impl Node {
             resident_bytes,
             lag_updates: streams().map(|stream| stream.behind).sum(),
             lag: since.map_or(Duration::ZERO, |since| now.instant.since(since)),
-            audits: None,
+            audits: Some(Audits { rounds: audits.rounds, repairs: audits.repairs }),
             links,
             links_left_out: 0,
             alarms: self.watch.alarms(now.instant),
@@ -144,7 +147,7 @@ impl Node {
             updates: about.updates,
             links: about.links.iter().map(|l| (l.peer.clone(), l.state.clone())).collect(),
             alarms: about.alarms.iter().map(|a| (a.kind.clone(), a.count)).collect(),
-            audits: about.audits,
+            repairs: about.audits.map(|audits| audits.repairs),
         };
         let is_news = about.lag_updates > 0 || self.watch.told.as_ref() != Some(&gist);
         self.watch.told = Some(gist);

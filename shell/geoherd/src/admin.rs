@@ -79,6 +79,14 @@ impl Admin {
 pub(crate) struct Targets(Vec<Server>);
 
 impl Targets {
+    /// The same, waited for at least so long.
+    pub(crate) fn patient(mut self, timeout: Duration) -> Self {
+        for server in &mut self.0 {
+            server.timeout = server.timeout.max(timeout);
+        }
+        self
+    }
+
     /// Asks for `path`.
     pub(crate) fn get(&self, path: &str) -> anyhow::Result<Answer> {
         first_answer(&self.0, "GET", path, "")

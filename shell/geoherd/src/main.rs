@@ -3,6 +3,7 @@
 //! Exit codes: 0 all is well; 1 the answer is no; 2 the call, the config or the environment is wrong.
 
 mod admin;
+mod audit;
 mod check;
 mod client;
 mod completions;
@@ -54,6 +55,7 @@ enum Command {
     Repl(repl::Arguments),
     Status(status::Arguments),
     Forget(forget::Arguments),
+    Audit(audit::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Command::Repl(arguments) => repl::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Forget(arguments) => forget::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
     };

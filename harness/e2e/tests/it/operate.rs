@@ -316,6 +316,7 @@ fn programs_find_the_metrics_by_their_names() {
         ("geoherd_peer_records_received", "counter"),
         ("geoherd_peer_bytes_sent", "counter"),
         ("geoherd_updates", "counter"),
+        ("geoherd_audit_repairs", "counter"),
         ("geoherd_clients", "gauge"),
         ("geoherd_link_up", "gauge"),
         ("geoherd_propagation_seconds", "histogram"),
@@ -329,6 +330,7 @@ fn programs_find_the_metrics_by_their_names() {
         (&jaquez, "geoherd_peer_records_received_total{peer=\"Hill\"}", 1.0),
         (&hill, "geoherd_updates_total", 1.0),
         (&jaquez, "geoherd_updates_total", 0.0),
+        (&hill, "geoherd_audit_repairs_total", 0.0),
         (&hill, "geoherd_clients", 1.0),
         (&jaquez, "geoherd_clients", 1.0),
         (&hill, "geoherd_link_up{peer=\"Jaquez\"}", 1.0),
@@ -339,4 +341,55 @@ fn programs_find_the_metrics_by_their_names() {
     }
     assert!(hill.value("geoherd_peer_bytes_sent_total{peer=\"Jaquez\"}") > 50.0);
     assert!(jaquez.value("geoherd_propagation_seconds_sum") < 20.0);
+}
+
+#[test]
+fn neighbours_are_compared_when_an_operator_asks() {
+    let mut herd = Plan::line(&["Campbell", "Hill", "Jaquez"]).start();
+    let at = herd.client("Hill").report(&iamat("kiwi"));
+    herd.agree(&["Campbell", "Hill", "Jaquez"], &at);
+    herd.wait_linked("Hill", &["Campbell", "Jaquez"]);
+    let rounds = || herd.metrics("Hill").value("geoherd_audit_rounds_total");
+    let before = rounds();
+    let outcome = ask(&herd, "Hill", &["audit"]);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{}", outcome.stdout);
+    for part in ["Campbell  same", "Jaquez    same", "nothing was repaired"] {
+        assert!(outcome.stdout.contains(part), "{part:?} is not in {}", outcome.stdout);
+    }
+    assert!(rounds() >= before + 2.0, "each neighbour was really compared with");
+    wait_until("the herd knows that Hill has compared", || {
+        let view = herd_view(&herd, "Campbell");
+        server(&view, "Hill")["audits"]["rounds"].as_u64() >= Some(2)
+    });
+    herd.kill9("Jaquez");
+    wait_until("the link is down", || {
+        herd.metrics("Hill").value("geoherd_link_up{peer=\"Jaquez\"}") < 0.5
+    });
+    let outcome = ask(&herd, "Hill", &["audit"]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("Jaquez    is not linked"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("Campbell  same"), "{}", outcome.stdout);
+}
+
+#[test]
+fn servers_that_are_written_to_compare_well() {
+    let herd = Plan::line(&["Hill", "Jaquez"]).start();
+    herd.wait_linked("Hill", &["Jaquez"]);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = herd.client("Jaquez");
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let lines: Vec<_> = (0..20).map(|n| iamat(&format!("walker{n}")) + "\n").collect();
+                client.send(lines.concat());
+                for _ in &lines {
+                    client.line();
+                }
+            }
+        });
+        let outcome = ask(&herd, "Hill", &["audit"]);
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
+    });
+    assert!(herd.metrics("Hill").value("geoherd_audit_repairs_total") < 0.5);
 }

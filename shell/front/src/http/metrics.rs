@@ -2,7 +2,7 @@
 
 use crate::host::Host;
 use crate::process::Process;
-use herd_node::{Counters, DELAY_BOUNDS_NS, Histogram, PeerState, PeerStatus};
+use herd_node::{AuditReport, Counters, DELAY_BOUNDS_NS, Histogram, PeerState, PeerStatus};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
@@ -34,11 +34,13 @@ impl fmt::Debug for Readout {
 
 impl Collector for Readout {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let (counters, clients, peers) = self.host.enter(|node, _now| {
-            (node.counters().clone(), node.clients(), node.peers().collect::<Vec<_>>())
+        let (counters, clients, peers, audits) = self.host.enter(|node, _now| {
+            let peers: Vec<_> = node.peers().collect();
+            (node.counters().clone(), node.clients(), peers, node.audits())
         });
         let out = &mut Out { encoder: &mut encoder };
         write_node(out, &counters, clients)?;
+        write_audits(out, &audits)?;
         write_peers(out, &peers)?;
         self.write_clients(out)?;
         write_process(out)
@@ -105,6 +107,15 @@ fn write_node(out: &mut Out<'_, '_>, counters: &Counters, clients: usize) -> fmt
         "geoherd_propagation_seconds",
         "From the receipt of a report by its first server to its arrival here",
         &counters.propagation,
+    )
+}
+
+fn write_audits(out: &mut Out<'_, '_>, audits: &AuditReport) -> fmt::Result {
+    out.counter("geoherd_audit_rounds", "Comparisons with neighbours", audits.rounds)?;
+    out.counter(
+        "geoherd_audit_repairs",
+        "Records issued again because a comparison found them missing at a neighbour: each is an alarm",
+        audits.repairs,
     )
 }
 

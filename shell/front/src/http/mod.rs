@@ -2,6 +2,7 @@
 //!
 //! Read only, but for what `operate.rs` lets in.
 
+mod audit;
 mod herd;
 mod metrics;
 mod operate;

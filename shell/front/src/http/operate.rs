@@ -5,6 +5,7 @@
 //! stranger on whatever machine it runs, since any page in it can send requests; browsers put an
 //! `Origin` into what could change something, and nothing with one is taken.
 
+use super::audit;
 use crate::host::Host;
 use axum::Router;
 use axum::body::Bytes;
@@ -27,10 +28,15 @@ pub enum MayOperate {
     No,
 }
 
-/// The routes that change something: `POST /forget`.
+/// The routes that change something: `POST /forget`, `POST /audit`.
 pub(super) fn routes(may: MayOperate) -> Router<Arc<Host>> {
     Router::new()
         .route("/forget", post(forget))
+        // It mends what it finds.
+        .route(
+            "/audit",
+            post(async |State(host): State<Arc<Host>>| Json(audit::audit(&host).await)),
+        )
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(move |request: Request, next: Next| guard(may, request, next)))
 }

@@ -65,6 +65,7 @@ fn every_subcommand_has_examples_and_a_manual_page() {
         "repl",
         "status",
         "forget",
+        "audit",
         "completions",
         "man",
     ] {
