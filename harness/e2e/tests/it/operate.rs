@@ -387,6 +387,7 @@ fn servers_that_are_written_to_compare_well() {
                 }
             }
         });
+        wait_until("the writer is at it", || herd.metrics("Hill").value("geoherd_clients") > 19.5);
         let outcome = ask(&herd, "Hill", &["audit"]);
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
