@@ -12,6 +12,7 @@
 //! stands in them.
 
 mod about;
+mod greeting;
 mod herd;
 mod link;
 mod links;

@@ -37,6 +37,9 @@ impl Dialect {
 pub(crate) enum Phase {
     /// The other side's hello must come before this moment.
     Greeting { until: Instant },
+    /// Another life of the same server is linked, and was asked at `since` whether it is still there.
+    /// If it does not answer before `until`, this one takes its place.
+    Contested { since: Instant, until: Instant },
     /// Reports flow.
     Up,
     /// Only what is left to say is sent.
@@ -57,6 +60,8 @@ pub(crate) struct Link {
     pub(crate) opened: Instant,
     pub(crate) heard: Instant,
     pub(crate) pinged: Instant,
+    /// When it was last asked whether its server still lives, since another came under that name.
+    pub(crate) asked: Option<Instant>,
     /// All that the other side held when the link came up is known here.
     pub(crate) caught_up: bool,
     /// How far a foreign server has been told what changes.
@@ -134,6 +139,7 @@ impl Link {
             opened: now,
             heard: now,
             pinged: now,
+            asked: None,
             caught_up: dialect == Dialect::At,
             cursor: Cursor::default(),
             partial: Vec::new(),
@@ -198,10 +204,12 @@ impl Link {
                 | CloseReason::EndedByPeer(_),
             ) => return,
             (_, Phase::Up, _) => (true, reason.to_string()),
-            (_, Phase::Greeting { .. }, CloseReason::Refused(refusal)) => {
-                (self.dialed, refusal.to_string())
-            }
-            (_, Phase::Greeting { .. }, _) => return,
+            (
+                _,
+                Phase::Greeting { .. } | Phase::Contested { .. },
+                CloseReason::Refused(refusal),
+            ) => (self.dialed, refusal.to_string()),
+            (_, Phase::Greeting { .. } | Phase::Contested { .. }, _) => return,
         };
         if frames {
             Message::Bye { reason: &refusal }.encode(&mut self.control);
@@ -235,7 +243,7 @@ impl Link {
     /// When something must be done here even if nothing happens.
     pub(crate) fn deadline(&self, ping_every: Duration, dead_after: Duration) -> Option<Instant> {
         match (self.phase, self.dialect) {
-            (Phase::Greeting { until }, _) => Some(until),
+            (Phase::Greeting { until } | Phase::Contested { until, .. }, _) => Some(until),
             // What is not answered cannot be asked; the kernel's time-outs must do.
             (Phase::Up, Dialect::At) | (Phase::Closing, _) => None,
             (Phase::Up, Dialect::Native) => {

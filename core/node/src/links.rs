@@ -1,11 +1,12 @@
-//! The links of a node: how they begin, what comes and goes over them, how they end.
+//! The links of a node: how they begin, what comes and goes over them, how they end. Who is let in is
+//! decided in `greeting.rs`.
 
 use crate::link::{Dialect, Link, LinkLine, Phase, read};
-use crate::node::{Node, Settings, decode};
-use crate::output::{CloseReason, Event, Output, Refusal};
-use crate::peers::{DialRole, Dialing, PeerId};
-use herd_proto::peer::{Decoded, Message};
-use herd_proto::{At, Difference, Features, Frame, Framer, Hello, Instant, Now, Report, UnixTime};
+use crate::node::{Node, decode};
+use crate::output::{CloseReason, Event, Output};
+use crate::peers::{Dialing, PeerId};
+use herd_proto::peer::{Decoded, FRAME_BYTES_MAX, Message};
+use herd_proto::{At, Difference, Frame, Framer, Instant, Now, Report, UnixTime};
 use herd_replica::{Applied, LinkId, Sink};
 
 impl Node {
@@ -101,6 +102,12 @@ impl Node {
             match link.phase {
                 Phase::Closing => return input.len(),
                 Phase::Up if link.dialect == Dialect::At => return taken,
+                // What comes meanwhile waits; there is little that could come.
+                Phase::Contested { .. } if rest.len() <= FRAME_BYTES_MAX => return taken,
+                Phase::Contested { .. } => {
+                    let reason = format!("{} bytes before it was answered", rest.len());
+                    self.close_link(id, CloseReason::Nonsense(reason), now);
+                }
                 Phase::Up => match Message::decode(rest) {
                     Ok(None) => return taken,
                     Ok(Some((decoded, length))) => {
@@ -140,12 +147,15 @@ impl Node {
             Message::Pong { sent } => {
                 let round_trip = now.instant.since(Instant::from_nanos(sent));
                 self.replica.set_round_trip(id, round_trip);
-                if let Some(peer) = link.peer.and_then(|peer| self.peers.get_mut(peer.0)) {
-                    peer.round_trip = Some(round_trip);
+                if let Some(peer) = link.peer {
+                    if let Some(peer) = self.peers.get_mut(peer.0) {
+                        peer.round_trip = Some(round_trip);
+                    }
+                    self.refuse_rivals(id, peer, Instant::from_nanos(sent), now);
                 }
             }
             Message::Bye { reason } => {
-                let reason = CloseReason::EndedByPeer(printable(reason.as_bytes()));
+                let reason = CloseReason::EndedByPeer(readable(reason));
                 self.close_link(id, reason, now);
             }
             Message::Entry { value, .. } => {
@@ -226,7 +236,7 @@ impl Node {
             (Phase::Closing, _) | (_, LinkLine::Blank) => {}
             (Phase::Greeting { .. }, LinkLine::Hello(hello)) => self.greet(id, hello, now),
             (_, LinkLine::Refused(reason)) => {
-                let reason = CloseReason::RefusedByPeer(printable(reason.as_bytes()));
+                let reason = CloseReason::RefusedByPeer(readable(reason));
                 self.close_link(id, reason, now);
             }
             // It does not know our hello: it is a foreign server, whatever the configuration says.
@@ -270,70 +280,7 @@ impl Node {
         }
     }
 
-    /// The other side said who it is.
-    fn greet(&mut self, id: LinkId, hello: &Hello<'_>, now: Now) {
-        let (peer, frames) = match self.judge(id, hello) {
-            Ok(judged) => judged,
-            Err(refusal) => {
-                self.close_link(id, CloseReason::Refused(refusal), now);
-                return;
-            }
-        };
-        if let Some(old) = self.peers.get(peer.0).and_then(|peer| peer.link) {
-            self.close_link(old, CloseReason::Replaced, now);
-        }
-        let Some(link) = self.links.get_mut(&id) else { return };
-        link.peer = Some(peer);
-        link.incarnation = hello.incarnation;
-        link.frames = frames;
-        link.phase = Phase::Up;
-        if link.dialed {
-            self.end_dialing(peer);
-        } else {
-            self.say_hello(id);
-        }
-        self.link_up(id, peer, now);
-    }
-
-    /// Which neighbour a hello comes from, and the version of frames to speak with it; or why it is not
-    /// talked to.
-    fn judge(&self, id: LinkId, hello: &Hello<'_>) -> Result<(PeerId, u8), Refusal> {
-        let (ours, found) = (&self.settings, hello.server);
-        if hello.herd != ours.herd {
-            let (ours, theirs) = (ours.herd.clone(), hello.herd.to_owned());
-            return Err(Refusal::OtherHerd { ours, theirs });
-        }
-        if found == ours.name {
-            return Err(Refusal::OwnName(ours.name.clone()));
-        }
-        let theirs = hello.features.frames;
-        let no_common = || Refusal::NoCommonFrames { ours: ours.frames, theirs };
-        let frames = ours.frames.in_common(theirs).ok_or_else(no_common)?;
-        let Some(link) = self.links.get(&id) else { return Err(Refusal::AlreadyLinked) };
-        let id = if let Some(expected) = link.peer {
-            let expected_name = self.peer_name(expected);
-            if expected_name != found {
-                let (expected, found) = (expected_name.to_owned(), found.to_owned());
-                return Err(Refusal::WrongServer { expected, found });
-            }
-            expected
-        } else {
-            let at = self.peers.iter().position(|peer| peer.settings.name == found);
-            PeerId(at.ok_or_else(|| Refusal::NotANeighbor(found.to_owned()))?)
-        };
-        // Of two connections the one stays that the side opened which dials always; unless the other
-        // side has started anew and cannot know it.
-        let Some(peer) = self.peers.get(id.0) else { return Err(Refusal::AlreadyLinked) };
-        let keeps = |link: &Link| link.dialed == (peer.settings.role == DialRole::Always);
-        let old = peer.link.and_then(|old| self.links.get(&old));
-        if old.is_some_and(|old| keeps(old) && !keeps(link) && old.incarnation == hello.incarnation)
-        {
-            return Err(Refusal::AlreadyLinked);
-        }
-        Ok((id, frames))
-    }
-
-    fn link_up(&mut self, id: LinkId, peer: PeerId, now: Now) {
+    pub(crate) fn link_up(&mut self, id: LinkId, peer: PeerId, now: Now) {
         let native = self.links.get(&id).is_some_and(|link| link.dialect == Dialect::Native);
         if native {
             self.replica.open_link(id, now);
@@ -365,16 +312,6 @@ impl Node {
         id
     }
 
-    fn say_hello(&mut self, id: LinkId) {
-        let Settings { herd, name, incarnation, frames, .. } = &self.settings;
-        let features = Features { frames: *frames };
-        let hello = Hello { herd, server: name, incarnation: *incarnation, features };
-        if let Some(link) = self.links.get_mut(&id) {
-            link.say_hello(&hello);
-        }
-        self.wake(id);
-    }
-
     /// The driver shall look for something to send, once, however often this is called before it does.
     pub(crate) fn wake(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
@@ -403,19 +340,25 @@ impl Node {
         let peer = link.peer;
         self.replica.close_link(id, now);
         let (backoff, chance) = (self.backoff(), self.chance.next());
+        let mut linked = false;
         if let Some(peer) = peer.and_then(|peer| self.peers.get_mut(peer.0)) {
-            if peer.link == Some(id) {
+            linked = peer.link == Some(id);
+            if linked {
                 peer.link_down(reason.to_string(), backoff, chance, now.instant);
             } else if peer.dialing == Dialing::Greeting(id) {
                 peer.dial_failed(reason.to_string(), backoff, chance, now.instant);
             }
         }
-        let peer = peer.map(|peer| self.peer_name(peer).to_owned());
-        self.outputs.push_back(Output::Event(Event::LinkDown { peer, reason }));
+        let name = peer.map(|peer| self.peer_name(peer).to_owned());
+        let vacant = linked && reason != CloseReason::Replaced;
+        self.outputs.push_back(Output::Event(Event::LinkDown { peer: name, reason }));
+        if let Some(peer) = peer.filter(|_| vacant) {
+            self.admit_rivals(peer, now);
+        }
         true
     }
 
-    fn end_dialing(&mut self, peer: PeerId) {
+    pub(crate) fn end_dialing(&mut self, peer: PeerId) {
         if let Some(peer) = self.peers.get_mut(peer.0) {
             peer.dialing = Dialing::Idle;
         }
@@ -440,9 +383,21 @@ impl Sink for Frames<'_> {
     }
 }
 
-/// The start of what another program said, fit for a log.
+/// The start of a foreign line, fit for a log.
 fn printable(line: &[u8]) -> String {
-    /// Our own longest reason with usual names in it has some 250.
-    const SHOWN_BYTES: usize = 400;
+    const SHOWN_BYTES: usize = 120;
     line.get(..SHOWN_BYTES).unwrap_or(line).escape_ascii().to_string()
+}
+
+/// The start of a reason that another program gives, fit for a log: of what is not plain ASCII, letters
+/// and digits are left as they are.
+fn readable(reason: &str) -> String {
+    /// Our own longest reason with usual names in it has some 250.
+    const SHOWN_CHARS: usize = 400;
+    let plain = |c: char| c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric();
+    let mut shown = String::new();
+    for c in reason.chars().take(SHOWN_CHARS) {
+        if plain(c) { shown.push(c) } else { shown.extend(c.escape_default()) }
+    }
+    shown
 }

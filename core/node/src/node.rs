@@ -52,6 +52,14 @@ pub struct Settings {
     pub ready_grace: Duration,
 }
 
+impl Settings {
+    /// A server that is asked whether it still lives answers within this; whoever waits for that has not
+    /// given up by then.
+    pub(crate) fn answer_within(&self) -> Duration {
+        self.hello_within.min(self.dead_after) / 2
+    }
+}
+
 /// A client's newest report, found.
 #[derive(Clone, Copy, Debug)]
 pub struct Located<'a> {
@@ -196,6 +204,7 @@ impl Node {
         }
         let (dead_after, ping_every) = (self.settings.dead_after, self.settings.ping_every);
         let mut ended = Vec::new();
+        let mut contests = Vec::new();
         let mut pinged = Vec::new();
         for (&id, link) in &mut self.links {
             match link.phase {
@@ -210,11 +219,15 @@ impl Node {
                         pinged.push(id);
                     }
                 }
-                Phase::Greeting { .. } | Phase::Up | Phase::Closing => {}
+                Phase::Contested { until, .. } if until <= now.instant => contests.push(id),
+                Phase::Greeting { .. } | Phase::Contested { .. } | Phase::Up | Phase::Closing => {}
             }
         }
         for (id, reason) in ended {
             self.close_link(id, reason, now);
+        }
+        for id in contests {
+            self.end_contest(id, now);
         }
         for id in pinged {
             self.wake(id);

@@ -80,6 +80,9 @@ pub enum CloseReason {
     /// A newer connection to the same neighbour took its place.
     #[error("replaced by a newer connection")]
     Replaced,
+    /// Another life of the same server came, and this one did not answer when it was asked.
+    #[error("silent while a new server of its name came")]
+    Outlived,
     /// This side will not talk to it.
     #[error("refused: {0}")]
     Refused(Refusal),
@@ -101,7 +104,9 @@ pub enum CloseReason {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Two herds never mix.
-    #[error("this is herd {ours:?}, not {theirs:?}")]
+    #[error(
+        "this is herd {ours:?}, not {theirs:?}: give both servers the same herd.name, or mend the address"
+    )]
     OtherHerd {
         /// The name of this node's herd.
         ours: String,
@@ -109,19 +114,40 @@ pub enum Refusal {
         theirs: String,
     },
     /// The configuration of this node does not link it to that name.
-    #[error("{0:?} is no neighbour of this server")]
+    #[error(
+        "{0:?} is no neighbour in this server's config: name it there and send SIGHUP, or take this server out of its neighbors"
+    )]
     NotANeighbor(String),
     /// Somebody claims this node's own name.
-    #[error("{0:?} is this server's own name; two servers of one name run, or one dialed itself")]
+    #[error(
+        "{0:?} is this server's own name: two servers of one name run, or one dialed itself; stop one, or mend the address"
+    )]
     OwnName(String),
     /// Another server answered at a neighbour's address.
-    #[error("expected {expected:?} here, but {found:?} answered")]
+    #[error(
+        "expected {expected:?} here, but {found:?} answered: mend servers.{expected}.listen in the config"
+    )]
     WrongServer {
         /// Whom the configuration names for that address.
         expected: String,
         /// Who said hello.
         found: String,
     },
+    /// Whoever dialed meant to dial another server.
+    #[error(
+        "this is {ours:?}, and {to:?} was expected at this address: mend servers.{to}.listen in the config"
+    )]
+    MeantForAnother {
+        /// Whom the other side expected.
+        to: String,
+        /// This node's name.
+        ours: String,
+    },
+    /// A server of that name lives and is linked, and another one came.
+    #[error(
+        "another living server of the name {0:?} is linked: stop one of the two, or give each a name of its own"
+    )]
+    SecondOfName(String),
     /// The two programs are too far apart.
     #[error(
         "this server speaks frames of version {ours} and the other of version {theirs}; run programs that have one in common"

@@ -3,11 +3,18 @@
 //! The field holds words parted by commas, or `-` for none. A word that is not known here is passed
 //! over, so a later version may add some; no word may change what an older server does with the rest.
 //!
-//! One word is known: `frames=LEAST-GREATEST`, the versions of the frames that follow the hellos. Who
-//! does not say it speaks version 1. Both sides read the same two hellos and take the greatest version
-//! that both have, so neither waits for the other's choice.
+//! `frames=LEAST-GREATEST` are the versions of the frames that follow the hellos. Who does not say it
+//! speaks version 1. Both sides read the same two hellos and take the greatest version that both have, so
+//! neither waits for the other's choice.
+//!
+//! `to=NAME` is whom the sender means to talk to, so that a wrong address is told before anything comes of
+//! it.
 
+use crate::fields::{NAME_BYTES_MAX, is_name};
 use std::fmt;
+
+/// Bytes of the field at most: the longest name, and as much again for all other words.
+const FIELD_BYTES_MAX: usize = 2 * NAME_BYTES_MAX + 2;
 
 /// Words at most that the field may hold: far more than there will ever be.
 const WORDS_MAX: usize = 32;
@@ -53,39 +60,56 @@ impl fmt::Display for Versions {
 
 /// What a hello tells of its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Features {
+pub struct Features<'a> {
     /// Which frames it speaks.
     pub frames: Versions,
+    /// Whom it expects at the other end, where it dialed somebody. A name with a comma is not told.
+    pub to: Option<&'a str>,
 }
 
-impl Features {
+impl<'a> Features<'a> {
     /// Of a server that says nothing about itself.
-    pub const NONE: Self = Self { frames: Versions { least: 1, greatest: 1 } };
+    pub const NONE: Self = Self { frames: Versions { least: 1, greatest: 1 }, to: None };
 
-    /// Reads the field. None if it has more than 32 words, or a known word twice or with a value that
-    /// it cannot have.
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut frames = None;
+    /// Reads the field. None if it is longer than 512 bytes or has more than 32 words, or a known word
+    /// twice or with a value that it cannot have.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        if text.len() > FIELD_BYTES_MAX {
+            return None;
+        }
+        let (mut frames, mut to) = (None, None);
         for (count, word) in text.split(',').enumerate() {
-            if count >= WORDS_MAX {
+            let again = if count >= WORDS_MAX {
                 return None;
-            }
-            let Some(versions) = word.strip_prefix(FRAMES) else { continue };
-            if frames.replace(Versions::parse(versions)?).is_some() {
+            } else if let Some(versions) = word.strip_prefix(FRAMES) {
+                frames.replace(Versions::parse(versions)?).is_some()
+            } else if let Some(name) = word.strip_prefix(TO) {
+                to.replace(Some(name).filter(|name| is_name(name))?).is_some()
+            } else {
+                false
+            };
+            if again {
                 return None;
             }
         }
-        Some(Self { frames: frames.unwrap_or(Self::NONE.frames) })
+        Some(Self { frames: frames.unwrap_or(Self::NONE.frames), to })
     }
 }
 
 const FRAMES: &str = "frames=";
+const TO: &str = "to=";
 
 /// As it stands in a hello.
-impl fmt::Display for Features {
+impl fmt::Display for Features<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Versions { least, greatest } = self.frames;
-        if *self == Self::NONE { f.write_str("-") } else { write!(f, "{FRAMES}{least}-{greatest}") }
+        let to = self.to.filter(|to| !to.contains(','));
+        match (self.frames == Self::NONE.frames, to) {
+            (true, None) => f.write_str("-"),
+            (true, Some(to)) => write!(f, "{TO}{to}"),
+            (false, None) => write!(f, "{FRAMES}{least}-{greatest}"),
+            (false, Some(to)) => write!(f, "{FRAMES}{least}-{greatest},{TO}{to}"),
+        }
     }
 }
 
@@ -119,7 +143,7 @@ mod tests {
             ("zip", 1, 1),
         ] {
             let frames = Versions::new(least, greatest).unwrap();
-            assert_eq!(Features::parse(text), Some(Features { frames }), "{text}");
+            assert_eq!(Features::parse(text), Some(Features { frames, to: None }), "{text}");
         }
     }
 
@@ -135,6 +159,10 @@ mod tests {
             "frames=+1-2",
             "frames=1-2-3",
             "frames=1-1,frames=1-1",
+            "to=",
+            "to=Hill,to=Hill",
+            &format!("to={}", "x".repeat(256)),
+            &"x".repeat(513),
             &many,
         ] {
             assert_eq!(Features::parse(text), None, "{text}");
@@ -143,10 +171,17 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for (least, greatest, text) in [(1, 1, "-"), (1, 2, "frames=1-2"), (2, 2, "frames=2-2")] {
-            let features = Features { frames: Versions::new(least, greatest).unwrap() };
+        for (least, greatest, to, text) in [
+            (1, 1, None, "-"),
+            (1, 2, None, "frames=1-2"),
+            (2, 2, Some("Hill"), "frames=2-2,to=Hill"),
+            (1, 1, Some("a=b"), "to=a=b"),
+        ] {
+            let features = Features { frames: Versions::new(least, greatest).unwrap(), to };
             assert_eq!(features.to_string(), text);
             assert_eq!(Features::parse(text), Some(features));
         }
+        let features = Features { to: Some("a,b"), ..Features::NONE };
+        assert_eq!(features.to_string(), "-", "it would be two words");
     }
 }

@@ -21,7 +21,7 @@ pub struct Hello<'a> {
     /// Greater whenever that server was started anew.
     pub incarnation: u64,
     /// What it can do.
-    pub features: Features,
+    pub features: Features<'a>,
 }
 
 impl<'a> Hello<'a> {
@@ -33,7 +33,7 @@ impl<'a> Hello<'a> {
         }
         let [herd, server, incarnation, features] = fields.exactly()?;
         let plain_digits = incarnation.bytes().all(|b| b.is_ascii_digit());
-        if !is_name(herd) || !is_name(server) || !is_name(features) || !plain_digits {
+        if !is_name(herd) || !is_name(server) || !plain_digits {
             return None;
         }
         let features = Features::parse(features)?;

@@ -21,9 +21,12 @@ pub(crate) struct Herd {
     pub(crate) cut: BTreeMap<(usize, usize), bool>,
     now_ns: u64,
     incarnations: u64,
-    change: Box<dyn Fn(usize, &mut Settings)>,
+    change: Change,
     pub(crate) chance: Chance,
 }
+
+/// Other settings for the node of that number.
+type Change = Box<dyn Fn(usize, &mut Settings)>;
 
 struct Wire {
     ends: [End; 2],

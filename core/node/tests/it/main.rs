@@ -5,6 +5,7 @@
 mod herd;
 mod links;
 mod random;
+mod rivals;
 mod scripted;
 mod versions;
 mod view;

@@ -93,6 +93,30 @@ fn a_server_that_refuses_a_hello_says_so_in_a_line() {
     assert_eq!(node.closing, [link]);
 }
 
+#[test]
+fn every_refusal_says_what_to_do() {
+    for (hello, words) in [
+        ("GEOHERD/1 olds A 1 -", "give both servers the same herd.name"),
+        ("GEOHERD/1 news B 1 -", "two servers of one name run"),
+        ("GEOHERD/1 news X 1 -", "name it there and send SIGHUP"),
+        ("GEOHERD/1 news A 1 to=C", "mend servers.C.listen"),
+        ("GEOHERD/1 news A 1 frames=2-2", "run programs that have one in common"),
+    ] {
+        let mut node = Scripted::new(|_| {});
+        let link = node.accept(hello);
+        let said = node.said(link);
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.starts_with("REFUSED ") && said.contains(words), "{hello}: {said}");
+        let [reason] = node.ends()[..] else { panic!("{:?}", node.ends()) };
+        assert!(reason.to_string().contains(words), "{reason}");
+    }
+    // The one that this side finds out when it has dialed.
+    let mut node = Scripted::new(|_| {});
+    let link = node.connect(0);
+    node.hear(link, b"GEOHERD/1 news C 1 -\n");
+    check_end(&mut node, link, "mend servers.A.listen");
+}
+
 #[track_caller]
 fn check_end(node: &mut Scripted, link: LinkId, words: &str) {
     assert_eq!(node.closing, [link]);

@@ -8,6 +8,7 @@ mod http;
 mod line;
 mod logs;
 mod operate;
+mod refusals;
 mod start_stop;
 mod whatsat;
 mod wire;

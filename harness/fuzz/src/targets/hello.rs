@@ -14,6 +14,8 @@ pub const DICTIONARY: &[&str] = &[
     ",",
     "frames=",
     "frames=1-2",
+    "to=",
+    "to=",
 ];
 
 /// What is read is the same when it was written and read again; no hello is a command too.
