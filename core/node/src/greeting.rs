@@ -7,7 +7,7 @@
 use crate::link::{Link, Phase};
 use crate::node::{Node, Settings};
 use crate::output::{CloseReason, Refusal};
-use crate::peers::{DialRole, PeerId};
+use crate::peers::{DialRole, Peer, PeerId};
 use herd_proto::{Features, Hello, Instant, Now};
 use herd_replica::LinkId;
 
@@ -50,7 +50,11 @@ impl Node {
                 self.close_link(id, CloseReason::Refused(Refusal::AlreadyLinked), now);
             }
             Rival::MayBeGone(old) => {
-                let (since, until) = (now.instant, now.instant + self.settings.answer_within());
+                let dead_after = self.links.get(&old).map(|old| old.dead_after);
+                let hello_within = self.settings.hello_within;
+                // Whoever waits for the answer has not given up by then.
+                let wait = dead_after.map_or(hello_within, |dead| dead.min(hello_within)) / 2;
+                let (since, until) = (now.instant, now.instant + wait);
                 if let Some(link) = self.links.get_mut(&id) {
                     link.phase = Phase::Contested { since, until };
                 }
@@ -144,7 +148,8 @@ impl Node {
             }
             expected
         } else {
-            let at = self.peers.iter().position(|peer| peer.settings.name == found);
+            let is_it = |peer: &Peer| !peer.gone && peer.settings.name == found;
+            let at = self.peers.iter().position(is_it);
             PeerId(at.ok_or_else(|| Refusal::NotANeighbor(found.to_owned()))?)
         };
         Ok((id, frames))

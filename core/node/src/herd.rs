@@ -64,7 +64,7 @@ impl Node {
         let mut accounts = BTreeMap::new();
         let mut words = BTreeMap::new();
         for member in self.replica.members() {
-            if member.name == self.name() {
+            if member.name == self.name() || member.has_left {
                 continue;
             }
             if let Some(about) = member.word.as_ref().and_then(|word| About::decode(word.about)) {

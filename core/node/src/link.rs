@@ -3,6 +3,7 @@
 //! It begins with lines. Two servers of this product change to frames after their hellos; a foreign
 //! server stays with lines. What either means for the node's knowledge is decided in `node.rs`.
 
+use crate::node::Settings;
 use crate::output::CloseReason;
 use crate::peers::PeerId;
 use herd_proto::peer::Message;
@@ -57,6 +58,8 @@ pub(crate) struct Link {
     pub(crate) incarnation: u64,
     /// The version of frames that both hellos agree on; 0 before, and where there are none.
     pub(crate) frames: u8,
+    /// After so long without a byte the other side counts as gone.
+    pub(crate) dead_after: Duration,
     pub(crate) opened: Instant,
     pub(crate) heard: Instant,
     pub(crate) pinged: Instant,
@@ -126,7 +129,7 @@ impl Link {
         peer: Option<PeerId>,
         dialect: Dialect,
         phase: Phase,
-        line_bytes_max: usize,
+        settings: &Settings,
         now: Instant,
     ) -> Self {
         Self {
@@ -136,6 +139,7 @@ impl Link {
             phase,
             incarnation: 0,
             frames: 0,
+            dead_after: settings.hello_within,
             opened: now,
             heard: now,
             pinged: now,
@@ -146,7 +150,7 @@ impl Link {
             control: Vec::new(),
             pong_due: None,
             waiting: false,
-            framer: Some(Framer::new(line_bytes_max)),
+            framer: Some(Framer::new(settings.line_bytes_max)),
         }
     }
 
@@ -241,13 +245,13 @@ impl Link {
     }
 
     /// When something must be done here even if nothing happens.
-    pub(crate) fn deadline(&self, ping_every: Duration, dead_after: Duration) -> Option<Instant> {
+    pub(crate) fn deadline(&self, ping_every: Duration) -> Option<Instant> {
         match (self.phase, self.dialect) {
             (Phase::Greeting { until } | Phase::Contested { until, .. }, _) => Some(until),
             // What is not answered cannot be asked; the kernel's time-outs must do.
             (Phase::Up, Dialect::At) | (Phase::Closing, _) => None,
             (Phase::Up, Dialect::Native) => {
-                Some((self.pinged + ping_every).min(self.heard + dead_after))
+                Some((self.pinged + ping_every).min(self.heard + self.dead_after))
             }
         }
     }

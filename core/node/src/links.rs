@@ -12,7 +12,7 @@ use herd_replica::{Applied, LinkId, Sink};
 impl Node {
     /// A connection that [`Output::Connect`] asked for is open. Drive it as the link returned.
     pub fn handle_connected(&mut self, peer: PeerId, now: Now) -> Option<LinkId> {
-        let settings = &self.peers.get(peer.0)?.settings;
+        let settings = &self.peers.get(peer.0).filter(|peer| !peer.gone)?.settings;
         let dialect = settings.dialect;
         let phase = match dialect {
             Dialect::At => Phase::Up,
@@ -285,8 +285,10 @@ impl Node {
         if native {
             self.replica.open_link(id, now);
         }
+        let dead_after = self.peers.get(peer.0).map(|peer| peer.settings.dead_after);
         if let Some(link) = self.links.get_mut(&id) {
             link.phase = Phase::Up;
+            link.dead_after = dead_after.unwrap_or(link.dead_after);
             link.pinged = now.instant;
             let (dialed, frames) = (link.dialed, native.then_some(link.frames));
             let name = self.peer_name(peer).to_owned();
@@ -307,7 +309,7 @@ impl Node {
     ) -> LinkId {
         self.links_opened += 1;
         let id = LinkId(self.links_opened);
-        let link = Link::new(peer, dialect, phase, self.settings.line_bytes_max, now.instant);
+        let link = Link::new(peer, dialect, phase, &self.settings, now.instant);
         self.links.insert(id, link);
         id
     }

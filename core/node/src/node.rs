@@ -40,8 +40,6 @@ pub struct Settings {
     pub line_bytes_max: usize,
     /// How often a neighbour is pinged.
     pub ping_every: Duration,
-    /// After so long without a byte a neighbour counts as gone.
-    pub dead_after: Duration,
     /// A new connection must say hello within this.
     pub hello_within: Duration,
     /// The first wait before dialing again.
@@ -50,14 +48,6 @@ pub struct Settings {
     pub backoff_max: Duration,
     /// How long after its start a node is not ready because a neighbour cannot be reached.
     pub ready_grace: Duration,
-}
-
-impl Settings {
-    /// A server that is asked whether it still lives answers within this; whoever waits for that has not
-    /// given up by then.
-    pub(crate) fn answer_within(&self) -> Duration {
-        self.hello_within.min(self.dead_after) / 2
-    }
 }
 
 /// A client's newest report, found.
@@ -85,7 +75,10 @@ pub struct Node {
     timeout: Option<Instant>,
     pub(crate) chance: Chance,
     pub(crate) counters: Counters,
-    started: Instant,
+    pub(crate) started: Instant,
+    /// How often it has taken a new incarnation.
+    pub(crate) renewals: u32,
+    pub(crate) has_left: bool,
     pub(crate) watch: Watch,
     clamp_told: Option<Instant>,
     /// Reused for encoding one key and one value.
@@ -110,6 +103,8 @@ impl Node {
             chance,
             counters: Counters::default(),
             started: now.instant,
+            renewals: 0,
+            has_left: false,
             watch: Watch::new(now.instant),
             clamp_told: None,
             key: Vec::new(),
@@ -172,6 +167,7 @@ impl Node {
 
     /// Carries out what the replica asks for.
     pub(crate) fn after_replica(&mut self, now: Now) {
+        let mut later_life = None;
         while let Some(output) = self.replica.poll_output() {
             match output {
                 herd_replica::Output::Transmit(id) => self.wake(id),
@@ -183,9 +179,13 @@ impl Node {
                 herd_replica::Output::Journal | herd_replica::Output::Journaled(_) => {}
                 herd_replica::Output::Event(event) => {
                     self.watch.note_event(&event, now.instant);
+                    later_life = later_life.max(self.life_to_pass(&event, now));
                     self.outputs.push_back(Output::Event(Event::Replica(event)));
                 }
             }
+        }
+        if let Some(incarnation) = later_life {
+            self.renew(incarnation, now);
         }
         if self.replica.take_changed() {
             self.wake_foreign();
@@ -202,7 +202,7 @@ impl Node {
                 self.outputs.push_back(Output::Connect(PeerId(at)));
             }
         }
-        let (dead_after, ping_every) = (self.settings.dead_after, self.settings.ping_every);
+        let ping_every = self.settings.ping_every;
         let mut ended = Vec::new();
         let mut contests = Vec::new();
         let mut pinged = Vec::new();
@@ -212,8 +212,8 @@ impl Node {
                     ended.push((id, CloseReason::NoHello(self.settings.hello_within)));
                 }
                 Phase::Up if link.dialect == Dialect::Native => {
-                    if link.heard + dead_after <= now.instant {
-                        ended.push((id, CloseReason::Dead(dead_after)));
+                    if link.heard + link.dead_after <= now.instant {
+                        ended.push((id, CloseReason::Dead(link.dead_after)));
                     } else if link.pinged + ping_every <= now.instant {
                         link.say_ping(now.instant);
                         pinged.push(id);
@@ -275,7 +275,7 @@ impl Node {
 
     /// Every neighbour as seen from here.
     pub fn peers(&self) -> impl Iterator<Item = PeerStatus> {
-        self.peers.iter().map(|peer| PeerStatus {
+        self.peers.iter().filter(|peer| !peer.gone).map(|peer| PeerStatus {
             name: peer.settings.name.clone(),
             dialect: peer.settings.dialect,
             state: self.state(peer),
@@ -314,7 +314,7 @@ impl Node {
         let waiting = now.instant.since(self.started) < self.settings.ready_grace;
         let mut ready = true;
         let mut missing = Vec::new();
-        for peer in &self.peers {
+        for peer in self.peers.iter().filter(|peer| !peer.gone) {
             let state = self.state(peer);
             if state == PeerState::Up {
                 continue;
@@ -389,12 +389,12 @@ impl Node {
 
     /// Only links and dials have timers, so only what changes those comes here.
     pub(crate) fn set_timeout(&mut self) {
-        let Settings { ping_every, dead_after, .. } = self.settings;
+        let ping_every = self.settings.ping_every;
         let dials = self.peers.iter().filter_map(|peer| match peer.dialing {
             Dialing::At(when) => Some(when),
             Dialing::Idle | Dialing::Connecting | Dialing::Greeting(_) => None,
         });
-        let links = self.links.values().filter_map(|link| link.deadline(ping_every, dead_after));
+        let links = self.links.values().filter_map(|link| link.deadline(ping_every));
         self.timeout = dials.chain(links).chain([self.replica.poll_timeout()]).min();
     }
 }
@@ -402,7 +402,7 @@ impl Node {
 /// The first byte of a key says what kind of value it has; this one: a client's newest report.
 const REPORT: u8 = b'r';
 
-fn replica_settings(settings: &Settings, seed: u64) -> herd_replica::Settings {
+pub(crate) fn replica_settings(settings: &Settings, seed: u64) -> herd_replica::Settings {
     let Settings { name, incarnation, members, redundancy, future_skew_max, forget_after, .. } =
         settings;
     herd_replica::Settings {

@@ -55,6 +55,15 @@ pub enum Event {
         /// Its words.
         line: String,
     },
+    /// A neighbour knows more of this node's own stream than this node, or of a later life: what is
+    /// written from now on belongs to a new one.
+    Renewed {
+        /// The new incarnation.
+        incarnation: u64,
+    },
+    /// Another life of this node's name is later than this one, though this one began long ago: another
+    /// server of the name lives somewhere in the herd.
+    SecondOfOwnName,
     /// Something happened in the agreement between servers.
     Replica(herd_replica::Event),
     /// A report claimed a time so far ahead that it is ordered as if it were nearer. Told at most
@@ -80,6 +89,19 @@ pub enum CloseReason {
     /// A newer connection to the same neighbour took its place.
     #[error("replaced by a newer connection")]
     Replaced,
+    /// The config of this node was read anew, and the other is no neighbour in it any more, or one that
+    /// is spoken to otherwise.
+    #[error("the config no longer links the two servers so")]
+    Unlinked,
+    /// This node begins a new life.
+    #[error("this server takes a new incarnation")]
+    Renewed,
+    /// This node leaves the herd for good.
+    #[error("this server leaves the herd")]
+    Leaving,
+    /// This node is told to stop.
+    #[error("this server stops")]
+    Stopping,
     /// Another life of the same server came, and this one did not answer when it was asked.
     #[error("silent while a new server of its name came")]
     Outlived,

@@ -19,6 +19,8 @@ pub struct PeerSettings {
     pub dialect: Dialect,
     /// How eagerly this node dials it.
     pub role: DialRole,
+    /// After so long without a byte it counts as gone.
+    pub dead_after: Duration,
 }
 
 /// Of two neighbours one dials for as long as it lives.
@@ -97,6 +99,8 @@ pub(crate) struct Peer {
     pub(crate) round_trip: Option<Duration>,
     pub(crate) last_error: Option<String>,
     pub(crate) counters: PeerCounters,
+    /// The config names it no more. Its place stays, since links and dials know it by that.
+    pub(crate) gone: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +138,7 @@ impl Peer {
             round_trip: None,
             last_error: None,
             counters: PeerCounters::default(),
+            gone: false,
         }
     }
 
@@ -178,6 +183,9 @@ impl Peer {
     /// Half the back-off and a random part of the other half, which then doubles: many that lost one
     /// neighbour do not come back to it at one moment.
     fn schedule(&mut self, backoff: Backoff, chance: u64, now: Instant) {
+        if self.gone {
+            return;
+        }
         let half = self.backoff / 2;
         let jitter = half.mul_f64((chance >> 11) as f64 / (1_u64 << 53) as f64);
         self.dialing = Dialing::At(now + half + jitter);

@@ -151,6 +151,14 @@ pub enum Message<'a> {
         /// At most [`AUDIT_KEYS_MAX`].
         keys: Vec<AuditKey>,
     },
+    /// A member is no longer one: it has left, or a config that was read anew does not name it. Passed
+    /// on by everyone. A later word of it makes it a member again.
+    Left {
+        /// The origin that was the member's last life.
+        origin: u16,
+        /// That of its last word.
+        counter: u64,
+    },
     /// Are you there? To be answered with the same number.
     Ping {
         /// The sender's own clock, opaque to the receiver.
@@ -214,6 +222,7 @@ mod kind {
     pub(super) const AUDIT_RANGES: u8 = 0x0f;
     pub(super) const AUDIT_BUCKETS: u8 = 0x10;
     pub(super) const AUDIT_KEYS: u8 = 0x11;
+    pub(super) const LEFT: u8 = 0x12;
     pub(super) const PING: u8 = MUST | 0x20;
     pub(super) const PONG: u8 = MUST | 0x21;
     pub(super) const BYE: u8 = 0x22;
@@ -296,6 +305,10 @@ impl<'a> Message<'a> {
                     write_sums(&[key.key_hash, key.effective_ns.cast_unsigned(), key.sum], out);
                 }
             }
+            Self::Left { origin, counter } => {
+                out.push(kind::LEFT);
+                write_numbers([origin.into(), counter], out);
+            }
             Self::Ping { sent } => {
                 out.push(kind::PING);
                 write_numbers([sent], out);
@@ -364,6 +377,9 @@ impl<'a> Message<'a> {
                 .byte()
                 .and_then(|range| Some(Self::AuditBuckets { range, sums: fields.sums()? })),
             kind::AUDIT_KEYS => fields.audit_keys(),
+            kind::LEFT => fields
+                .small()
+                .and_then(|origin| Some(Self::Left { origin, counter: fields.number()? })),
             kind::PING => fields.number().map(|sent| Self::Ping { sent }),
             kind::PONG => fields.number().map(|sent| Self::Pong { sent }),
             kind::BYE => fields
@@ -542,6 +558,7 @@ mod tests {
                 versions: vec![(0, 1), (2, 70_000)],
                 about: b"ready",
             },
+            Message::Left { origin: 2, counter: 10 },
             Message::Ping { sent: 1 << 40 },
             Message::Pong { sent: 0 },
             Message::Bye { reason: "stopping" },

@@ -38,7 +38,7 @@ pub use audit::{AuditReport, Verdict};
 pub use census::{Census, StreamState};
 pub use feed::Cursor;
 pub use journal::{Journaled, Restore, RestoreError};
-pub use members::{MemberState, Word};
+pub use members::{Held, MemberState, Word};
 #[cfg(feature = "mutants")]
 pub use mutants::Mutant;
 pub use origin::Origin;

@@ -34,7 +34,7 @@ pub(crate) struct Link {
     /// Origins that may have something for it.
     pub(crate) dirty: BTreeSet<OriginIx>,
     /// The last word of each member that it was told.
-    pub(crate) members_told: BTreeMap<OriginIx, u64>,
+    pub(crate) members_told: BTreeMap<OriginIx, (u64, bool)>,
     /// Where telling goes on, among the members in the order of their names.
     pub(crate) members_turn: usize,
     pub(crate) members_allowance: Allowance,
@@ -79,7 +79,7 @@ impl Link {
 
     /// Whether the other side has yet to hear the last word of `member` from here.
     pub(crate) fn is_untold(&self, member: &Member) -> bool {
-        self.members_told.get(&member.origin).copied().unwrap_or_default() < member.counter
+        self.members_told.get(&member.origin).copied().unwrap_or_default() < member.rank()
     }
 }
 

@@ -58,6 +58,12 @@ pub enum Event {
     /// A neighbour holds more of this node's stream than this node has written: it has lost memory,
     /// and needs a new incarnation.
     OwnStreamAhead,
+    /// Another life of this node's name began later than this one, by its incarnation: this machine's
+    /// clock was set back, or two servers of one name live.
+    LaterLife {
+        /// Its incarnation.
+        incarnation: u64,
+    },
 }
 
 /// Things that happened, counted for those who want to know whether they ever do.

@@ -5,7 +5,7 @@ use crate::collect::Collector;
 use crate::feed::Feed;
 use crate::journal::Journal;
 use crate::link::{Link, SnapshotOut};
-use crate::members::Members;
+use crate::members::{Member, Members};
 use crate::mutants::Mutant;
 use crate::origin::{Origin, OriginIx, Stream};
 use crate::output::{Event, Fault, Happenings, Output};
@@ -369,7 +369,13 @@ impl Replica {
                     self.known(id, origin).map(|origin| (origin, version))
                 };
                 let versions = versions.iter().map(known).collect::<Result<_, _>>()?;
-                self.hear_member(id, origin, counter, versions, about, now);
+                let member = Member::heard(origin, counter, versions, about, now.instant);
+                self.hear_member(id, member, now);
+                Ok(())
+            }
+            Message::Left { origin, counter } => {
+                let origin = self.known(id, origin)?;
+                self.hear_member(id, Member::gone(origin, counter, now.instant), now);
                 Ok(())
             }
             Message::AuditRoot { is_answer, sum } => {
@@ -416,6 +422,10 @@ impl Replica {
         incarnation: u64,
         now: Now,
     ) -> Result<(), Fault> {
+        let me = &self.settings.origin;
+        if *server == *me.server && incarnation > me.incarnation {
+            self.outputs.push_back(Output::Event(Event::LaterLife { incarnation }));
+        }
         let origin = self.know(server, incarnation, now).ok_or(Fault::TooManyOrigins)?;
         if let Some(link) = self.links.get_mut(&id) {
             link.numbers.insert(number, origin);

@@ -150,11 +150,18 @@ impl<S: Sink> Out<'_, S> {
             if !self.link.is_untold(member) {
                 continue;
             }
+            // That a member has left is short, and said once.
+            if member.has_left {
+                self.link.members_told.insert(member.origin, member.rank());
+                let origin = self.number(member.origin);
+                self.put(&Message::Left { origin, counter: member.counter });
+                continue;
+            }
             if self.link.members_allowance.is_spent() || self.sink.is_full() {
                 return;
             }
             self.link.members_turn = at + 1;
-            self.link.members_told.insert(member.origin, member.counter);
+            self.link.members_told.insert(member.origin, member.rank());
             let versions: Vec<_> =
                 member.versions.iter().map(|&(at, version)| (self.number(at), version)).collect();
             let bytes = member.about.len() + VERSION_BYTES * versions.len() + MESSAGE_BYTES;

@@ -136,7 +136,7 @@ impl Herd {
         Some(String::from_utf8(line).unwrap())
     }
 
-    fn drain(&mut self, at: usize) {
+    pub(crate) fn drain(&mut self, at: usize) {
         while let Some(output) = self.nodes[at].as_mut().and_then(Node::poll_output) {
             match output {
                 Output::Connect(peer) => self.connect(at, peer),
@@ -157,7 +157,14 @@ impl Herd {
     }
 
     fn connect(&mut self, at: usize, peer: PeerId) {
-        let other = self.neighbors(at)[peer.0];
+        let Some(node) = &self.nodes[at] else { return };
+        // The first letter of its name, or whoever it takes for it.
+        let wanted = node.peer_name(peer);
+        let is_it = |&other: &usize| {
+            other != at && self.nodes[other].as_ref().is_some_and(|node| node.name() == wanted)
+        };
+        let found = self.neighbors(at).into_iter().find(is_it);
+        let other = found.unwrap_or_else(|| usize::from(wanted.as_bytes()[0] - b'A'));
         let now = self.now();
         let reachable = self.nodes[other].is_some() && !self.is_cut(at, other);
         let Some(node) = &mut self.nodes[at] else { return };
@@ -289,7 +296,6 @@ pub(crate) fn settings(name: &str) -> Settings {
         future_skew_max: Duration::from_mins(1),
         line_bytes_max: 8192,
         ping_every: Duration::from_millis(500),
-        dead_after: Duration::from_millis(1500),
         hello_within: Duration::from_millis(1500),
         backoff_min: Duration::from_millis(50),
         backoff_max: Duration::from_secs(5),
@@ -303,7 +309,8 @@ pub(crate) fn name(at: usize) -> String {
 
 pub(crate) fn peer(at: usize, other: usize) -> PeerSettings {
     let role = if at < other { DialRole::Always } else { DialRole::Knock };
-    PeerSettings { name: name(other), dialect: Dialect::Native, role }
+    let dead_after = Duration::from_millis(1500);
+    PeerSettings { name: name(other), dialect: Dialect::Native, role, dead_after }
 }
 
 /// Random numbers that a seed repeats.

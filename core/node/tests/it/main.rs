@@ -4,6 +4,7 @@
 
 mod herd;
 mod links;
+mod membership;
 mod random;
 mod rivals;
 mod scripted;

@@ -54,6 +54,7 @@ fn frames() -> Vec<(&'static str, Message<'static>)> {
             "audit-keys",
             Message::AuditKeys { bucket: 0xfedc, is_answer: false, keys: vec![audited] },
         ),
+        ("left", Message::Left { origin: 2, counter: 10 }),
         ("ping", Message::Ping { sent: 1 << 40 }),
         ("pong", Message::Pong { sent: 0 }),
         ("bye", Message::Bye { reason: "nothing heard for 1.5s" }),

@@ -27,7 +27,6 @@ fn host(places: Places) -> Arc<Host> {
         future_skew_max: 60 * second,
         line_bytes_max: 8192,
         ping_every: second,
-        dead_after: second,
         hello_within: second,
         backoff_min: second,
         backoff_max: second,

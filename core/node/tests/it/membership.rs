@@ -1,0 +1,186 @@
+//! Neighbours that come and go while nodes live, and nodes that must begin a new life.
+
+use crate::herd::{Herd, name, peer};
+use herd_node::{CloseReason, Event, Held, PeerState, Relinked};
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn agree(herd: &Herd, client: &str, nodes: &[usize]) {
+    let lines: Vec<_> = nodes.iter().map(|&at| herd.at_line(at, client)).collect();
+    assert!(lines[0].is_some() && lines.iter().all(|line| *line == lines[0]), "{lines:?}");
+}
+
+/// Gives a node other neighbours; the herd as its config has it is those and itself.
+fn relink(herd: &mut Herd, at: usize, others: &[usize]) -> Relinked {
+    let members = others.iter().chain([&at]).map(|&at| name(at).into()).collect();
+    let peers = others.iter().map(|&other| peer(at, other)).collect();
+    let now = herd.now();
+    let relinked = herd.nodes[at].as_mut().unwrap().set_neighbors(peers, members, now);
+    herd.drain(at);
+    relinked
+}
+
+fn states(herd: &Herd, at: usize) -> Vec<(String, PeerState)> {
+    let node = herd.nodes[at].as_ref().unwrap();
+    node.peers().map(|peer| (peer.name, peer.state)).collect()
+}
+
+#[test]
+fn a_server_joins_by_one_neighbour_that_is_told_of_it() {
+    // D is linked to C in its own config alone.
+    let mut herd = Herd::with(4, &[(0, 1), (1, 2), (2, 3)], 1, |at, settings| {
+        if at < 3 {
+            settings.members.remove("D");
+            settings.peers.retain(|peer| peer.name != "D");
+        }
+    });
+    herd.report(0, "kiwi", "+1+2", "1700000001");
+    herd.run(8 * SECOND);
+    assert!(herd.at_line(3, "kiwi").is_none());
+    let refused = |event: &(usize, Event)| {
+        matches!(&event.1, Event::LinkDown { reason: CloseReason::Refused(_), .. })
+    };
+    assert!(herd.events.iter().any(refused), "it knocks, and is refused");
+    let relinked = relink(&mut herd, 2, &[1, 3]);
+    assert_eq!((relinked.added, relinked.removed), (vec!["D".to_owned()], Vec::new()));
+    herd.run(8 * SECOND);
+    agree(&herd, "kiwi", &[0, 1, 2, 3]);
+    herd.report(3, "rhea", "+1+2", "1700000001");
+    herd.report(1, "emu", "+1+2", "1700000001");
+    herd.run(2 * SECOND);
+    agree(&herd, "rhea", &[0, 1, 2, 3]);
+    agree(&herd, "emu", &[0, 1, 2, 3]);
+    // All know that it is one of them.
+    let known = |herd: &Herd| {
+        let servers = herd.nodes[0].as_ref().unwrap().herd(herd.now());
+        servers.into_iter().map(|server| server.name).collect::<Vec<_>>()
+    };
+    assert_eq!(known(&herd), ["A", "B", "C", "D"]);
+
+    let relinked = relink(&mut herd, 2, &[1]);
+    assert_eq!((relinked.added, relinked.removed), (Vec::new(), vec!["D".to_owned()]));
+    herd.run(8 * SECOND);
+    assert_eq!(states(&herd, 2), [("B".to_owned(), PeerState::Up)]);
+    assert_eq!(states(&herd, 3), [("C".to_owned(), PeerState::Down)]);
+    assert_eq!(known(&herd), ["A", "B", "C"]);
+    herd.report(0, "kiwi", "+3+4", "1700000002");
+    herd.run(2 * SECOND);
+    agree(&herd, "kiwi", &[0, 1, 2]);
+    assert_ne!(herd.at_line(3, "kiwi"), herd.at_line(0, "kiwi"));
+    // And again.
+    relink(&mut herd, 2, &[1, 3]);
+    herd.run(8 * SECOND);
+    agree(&herd, "kiwi", &[0, 1, 2, 3]);
+}
+
+#[test]
+fn links_that_stay_are_left_alone() {
+    let mut herd = Herd::new(3, &[(0, 1), (1, 2)], 1);
+    herd.run(2 * SECOND);
+    let before = herd.events.len();
+    let relinked = relink(&mut herd, 1, &[0, 2]);
+    assert_eq!(relinked, Relinked::default());
+    herd.run(2 * SECOND);
+    assert_eq!(herd.events.len(), before, "{:?}", &herd.events[before..]);
+}
+
+#[test]
+fn who_leaves_is_no_member_any_more_anywhere() {
+    let mut herd = Herd::new(4, &[(0, 1), (1, 2), (2, 3)], 1);
+    herd.run(2 * SECOND);
+    herd.report(3, "kiwi", "+1+2", "1700000001");
+    herd.run(3 * SECOND);
+    let now = herd.now();
+    let node = herd.nodes[3].as_mut().unwrap();
+    assert_eq!(node.held_elsewhere(), Held::ByAll);
+    node.handle_leave(now);
+    herd.drain(3);
+    herd.run(SECOND);
+    herd.kill(3);
+    herd.run(SECOND);
+    for at in 0..3 {
+        let servers = herd.nodes[at].as_ref().unwrap().herd(herd.now());
+        let names: Vec<_> = servers.iter().map(|server| &*server.name).collect();
+        assert_eq!(names, ["A", "B", "C"], "as {} has it", name(at));
+    }
+    // It may come again.
+    herd.start(3);
+    herd.run(8 * SECOND);
+    let servers = herd.nodes[0].as_ref().unwrap().herd(herd.now());
+    assert_eq!(servers.len(), 4);
+    agree(&herd, "kiwi", &[0, 1, 2, 3]);
+}
+
+/// Kills B, which has written, and starts it with other incarnations than a right clock would give.
+fn reborn(incarnation: fn(u64) -> u64) -> Herd {
+    let mut herd = Herd::with(3, &[(0, 1), (1, 2)], 1, move |at, settings| {
+        if at == 1 {
+            settings.incarnation = incarnation(settings.incarnation);
+        }
+    });
+    herd.run(2 * SECOND);
+    for second in 1..5 {
+        herd.report(1, "kiwi", "+1+2", &format!("170000000{second}"));
+    }
+    herd.run(2 * SECOND);
+    herd.kill(1);
+    herd.run(SECOND);
+    herd.start(1);
+    // Before it has met anybody.
+    herd.report(1, "early", "+5+6", "1700000001");
+    herd.run(10 * SECOND);
+    let renewed = herd.events.iter().filter(|(_, event)| matches!(event, Event::Renewed { .. }));
+    assert_eq!(renewed.count(), 1, "{:?}", herd.events);
+    herd.report(1, "kiwi", "+3+4", "1700000009");
+    herd.run(2 * SECOND);
+    agree(&herd, "kiwi", &[0, 1, 2]);
+    assert!(herd.at_line(0, "kiwi").unwrap().ends_with("+3+4 1700000009\n"));
+    agree(&herd, "early", &[0, 1, 2]);
+    for at in 0..3 {
+        assert!(states(&herd, at).iter().all(|(_, state)| *state == PeerState::Up));
+    }
+    herd
+}
+
+#[test]
+fn a_server_that_comes_back_as_the_same_life_without_its_memory_begins_a_new_one() {
+    reborn(|_| 5);
+}
+
+#[test]
+fn a_server_whose_clock_was_set_back_begins_a_later_life() {
+    let herd = reborn(|incarnation| u64::MAX / 2 - incarnation);
+    // Its words count again.
+    let servers = herd.nodes[0].as_ref().unwrap().herd(herd.now());
+    let b = servers.iter().find(|server| server.name == "B").unwrap();
+    assert!(b.heard_ago.unwrap() < Duration::from_secs(15), "{b:?}");
+}
+
+#[test]
+fn a_server_that_has_lived_for_long_does_not_race_with_another_of_its_name() {
+    // A second B, elsewhere in the herd, which began later.
+    let mut herd = Herd::with(4, &[(0, 1), (0, 2), (2, 3)], 1, |at, settings| {
+        if at == 3 {
+            settings.name = "B".into();
+            settings.incarnation = 1000;
+            settings.peers.retain(|peer| peer.name == "C");
+        }
+        if at == 2 {
+            for peer in &mut settings.peers {
+                if peer.name == "D" {
+                    peer.name = "B".into();
+                }
+            }
+        }
+    });
+    herd.kill(3);
+    herd.run(90 * SECOND);
+    herd.start(3);
+    herd.run(20 * SECOND);
+    let told = |wanted: fn(&Event) -> bool| {
+        herd.events.iter().filter(|(at, event)| *at == 1 && wanted(event)).count()
+    };
+    assert_eq!(told(|event| matches!(event, Event::Renewed { .. })), 0);
+    assert!(told(|event| matches!(event, Event::SecondOfOwnName)) > 0, "{:?}", herd.events);
+}
