@@ -33,6 +33,8 @@ pub(crate) struct Link {
     pub(crate) doubled: BTreeSet<OriginIx>,
     /// Origins that may have something for it.
     pub(crate) dirty: BTreeSet<OriginIx>,
+    /// The stream that was sent on last.
+    pub(crate) served: Option<OriginIx>,
     /// The last word of each member that it was told.
     pub(crate) members_told: BTreeMap<OriginIx, (u64, bool)>,
     /// Where telling goes on, among the members in the order of their names.
@@ -64,6 +66,7 @@ impl Link {
             wishes: BTreeMap::new(),
             doubled: BTreeSet::new(),
             dirty: BTreeSet::new(),
+            served: None,
             members_told: BTreeMap::new(),
             members_turn: 0,
             members_allowance: Allowance::new(now),

@@ -13,6 +13,7 @@ use crate::store::{Entry, EntryIx, Store};
 use herd_proto::Now;
 use herd_proto::peer::Message;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::time::Duration;
 
 /// Watermarks of one link are told at most so often: they cost a few bytes an origin, and a subscriber
@@ -23,6 +24,9 @@ const WATERMARKS_EVERY: Duration = Duration::from_millis(20);
 /// for sharing a link.
 const MESSAGE_BYTES: usize = 24;
 const VERSION_BYTES: usize = 6;
+/// Messages of one stream in a row: few against what a sink takes, so that each stream has the same share
+/// of a slow link; many against what a turn costs.
+const TURN_MESSAGES: usize = 16;
 
 impl Replica {
     /// Puts what is to be said on a link now into `sink`, until that is full or nothing is left. If
@@ -253,23 +257,39 @@ impl<S: Sink> Out<'_, S> {
         });
     }
 
+    /// Streams take turns: one that never comes to its end, since the link is slow, must not keep the
+    /// others from being sent.
     fn streams(&mut self) {
-        while let Some(origin) = self.link.dirty.pop_first() {
+        while let Some(origin) = self.next_dirty() {
+            self.link.dirty.remove(&origin);
+            self.link.served = Some(origin);
             let Some(mut wanted) = self.link.wanted.remove(&origin) else { continue };
             let finished = self.stream(origin, &mut wanted);
             self.link.wanted.insert(origin, wanted);
             if !finished {
                 self.link.dirty.insert(origin);
-                return;
+                if self.sink.is_full() {
+                    return;
+                }
             }
         }
     }
 
-    /// Sends on of one stream; true if nothing is left of it for now.
+    /// The next stream behind the one served last, round and round.
+    fn next_dirty(&self) -> Option<OriginIx> {
+        let dirty = &self.link.dirty;
+        let behind = self.link.served.and_then(|served| {
+            dirty.range((Bound::Excluded(served), Bound::Unbounded)).next().copied()
+        });
+        behind.or_else(|| dirty.first().copied())
+    }
+
+    /// Sends on of one stream, for one turn at most; true if nothing is left of it for now.
     fn stream(&mut self, origin: OriginIx, wanted: &mut Subscription) -> bool {
         let Some(stream) = self.streams.get(origin.at()) else { return true };
+        let turn_ends = self.put + TURN_MESSAGES;
         loop {
-            if self.sink.is_full() {
+            if self.sink.is_full() || self.put >= turn_ends {
                 return false;
             }
             match wanted.course {

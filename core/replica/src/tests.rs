@@ -60,6 +60,41 @@ fn a_neighbour_whose_clock_is_wrong_is_shut_out() {
 }
 
 #[test]
+fn streams_share_a_link_that_keeps_up_with_none() {
+    /// More than the link takes before all is written anew, and enough for sweeping.
+    const KEYS: u16 = 1100;
+    const TAKEN_AT_ONCE: usize = 400;
+    let from_c = LinkId(2);
+    let (mut a, mut b) = linked();
+    let mut c = replica("c");
+    a.open_link(from_c, now(0));
+    c.open_link(LINK, now(0));
+    for round in 1..40 {
+        let now = Now { instant: Instant::from_nanos(round * 100_000_000), ..now(10) };
+        let effective_s = i64::try_from(round).unwrap();
+        for number in 0..KEYS {
+            let number = number.to_be_bytes();
+            for (writer, name) in [(&mut a, b"a"), (&mut c, b"c")] {
+                let key = [name.as_slice(), &number].concat();
+                assert_eq!(writer.update(record(&key, effective_s, b""), now), Applied::Newer);
+            }
+        }
+        for replica in [&mut a, &mut b, &mut c] {
+            replica.handle_timeout(now);
+        }
+        // Between a and c nothing is ever in the way.
+        deliver_over(from_c, &transmit_over(LINK, usize::MAX, &mut c, now), &mut a, now);
+        deliver_over(LINK, &transmit_over(from_c, usize::MAX, &mut a, now), &mut c, now);
+        deliver_over(LINK, &transmit_over(LINK, TAKEN_AT_ONCE, &mut a, now), &mut b, now);
+        deliver_over(LINK, &transmit_over(LINK, usize::MAX, &mut b, now), &mut a, now);
+    }
+    for name in [b"a", b"c"] {
+        let known = b.records().filter(|record| record.key.starts_with(name)).count();
+        assert_eq!(known, usize::from(KEYS), "of {}", name.escape_ascii());
+    }
+}
+
+#[test]
 fn an_old_report_of_a_forgotten_key_is_not_newer() {
     let mut replica = replica("a");
     replica.update(record(b"k", 5, b"x"), now(5));
@@ -169,39 +204,45 @@ pub(crate) fn exchange_at(a: &mut Replica, b: &mut Replica, now: Now) -> bool {
 }
 
 fn exchange_on(link: LinkId, a: &mut Replica, b: &mut Replica, now: Now) -> bool {
-    let (from_a, from_b) = (transmit_on(link, a, now), transmit_on(link, b, now));
-    deliver_on(link, &from_a, b, now);
-    deliver_on(link, &from_b, a, now);
+    let (from_a, from_b) =
+        (transmit_over(link, usize::MAX, a, now), transmit_over(link, usize::MAX, b, now));
+    deliver_over(link, &from_a, b, now);
+    deliver_over(link, &from_b, a, now);
     !from_a.is_empty() || !from_b.is_empty()
 }
 
-struct Frames(Vec<u8>);
+struct Frames {
+    bytes: Vec<u8>,
+    /// Messages until it is full.
+    room: usize,
+}
 
 impl Sink for Frames {
     fn put(&mut self, message: &Message<'_>) {
-        message.encode(&mut self.0);
+        message.encode(&mut self.bytes);
+        self.room = self.room.saturating_sub(1);
     }
 
     fn is_full(&self) -> bool {
-        false
+        self.room == 0
     }
 }
 
 fn transmit(from: &mut Replica) -> Vec<u8> {
-    transmit_on(LINK, from, now(10))
+    transmit_over(LINK, usize::MAX, from, now(10))
 }
 
-fn transmit_on(link: LinkId, from: &mut Replica, now: Now) -> Vec<u8> {
-    let mut frames = Frames(Vec::new());
+fn transmit_over(link: LinkId, room: usize, from: &mut Replica, now: Now) -> Vec<u8> {
+    let mut frames = Frames { bytes: Vec::new(), room };
     from.poll_transmit(link, &mut frames, now);
-    frames.0
+    frames.bytes
 }
 
 fn deliver(frames: &[u8], to: &mut Replica) {
-    deliver_on(LINK, frames, to, now(10));
+    deliver_over(LINK, frames, to, now(10));
 }
 
-fn deliver_on(link: LinkId, mut frames: &[u8], to: &mut Replica, now: Now) {
+fn deliver_over(link: LinkId, mut frames: &[u8], to: &mut Replica, now: Now) {
     while let Some((decoded, taken)) = Message::decode(frames).unwrap() {
         if let Decoded::Message(message) = decoded {
             to.handle(link, &message, now);
