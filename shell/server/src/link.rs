@@ -7,7 +7,7 @@ use herd_node::{LinkId, Transcript};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -42,6 +42,17 @@ impl Settings {
 /// The most that is sent in one call: large enough that a catch-up is not a call a record, small
 /// enough that what is sent is what is known now.
 const SEND_BYTES: usize = 64 * 1024;
+
+/// What was fetched should be gone within this: it is as old as that when its end leaves.
+const FRESH_FOR: Duration = Duration::from_millis(50);
+
+/// The least that is fetched at once over a slow link: still some dozens of records.
+const SEND_BYTES_MIN: usize = 4 * 1024;
+
+/// What the kernel may hold that it has not sent yet. Its own bound is megabytes: on a slow link a queue
+/// of what was true half a minute ago, while the node could say what is true now. A fast link loses
+/// nothing by it; what is on its way and not acknowledged does not count.
+const UNSENT_BYTES: u32 = 16 * 1024;
 
 /// The most that is handed to the node at once: others wait for its lock meanwhile, some 0.1 ms.
 const RECEIVE_BYTES: usize = 16 * 1024;
@@ -104,6 +115,7 @@ fn tune(stream: &TcpStream, dead_after: Duration) -> io::Result<()> {
     let socket = SockRef::from(stream);
     let probe = dead_after.max(Duration::from_secs(1));
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(probe).with_interval(probe))?;
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
     socket.set_tcp_user_timeout(Some(dead_after))
 }
 
@@ -141,18 +153,21 @@ async fn write(
     settings: Settings,
 ) -> io::Result<&'static str> {
     let mut buffer = Vec::new();
+    let mut budget = SEND_BYTES;
     loop {
         // Looked at first: what the node says last, it says before it asks for the end.
         let closing = signal.is_closing();
         let leaving = host.phase() == Phase::Leaving;
         buffer.clear();
-        host.enter(|node, now| node.poll_transmit(link, &mut buffer, SEND_BYTES, now));
+        host.enter(|node, now| node.poll_transmit(link, &mut buffer, budget, now));
         if !buffer.is_empty() {
             if let Some(tap) = &mut tap {
                 tap.log(host, &buffer);
             }
+            let begun = Instant::now();
             let written = timeout(settings.write_timeout, writer.write_all(&buffer)).await;
             written.map_err(|_| io::Error::other("the other side takes nothing"))??;
+            budget = next_budget(buffer.len(), begun.elapsed());
         } else if closing {
             return Ok("closed by this side");
         } else if leaving {
@@ -166,6 +181,13 @@ async fn write(
             }
         }
     }
+}
+
+/// How much to fetch next, when so many bytes took so long.
+fn next_budget(bytes: usize, took: Duration) -> usize {
+    let ms = usize::try_from(took.as_millis()).unwrap_or(usize::MAX).max(1);
+    let fresh = usize::try_from(FRESH_FOR.as_millis()).unwrap_or(usize::MAX);
+    (bytes.max(SEND_BYTES_MIN).saturating_mul(fresh) / ms).clamp(SEND_BYTES_MIN, SEND_BYTES)
 }
 
 /// Logs what goes over a link, a line for each report.
@@ -182,5 +204,23 @@ impl Tap<'_> {
         let messages = self.transcript.feed(bytes);
         let messages = messages.iter().map(|message| (direction, &**message));
         self.log.log(&self.peer, host.now().unix, messages);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_link_is_given_no_more_than_it_takes_at_once() {
+        let check = |bytes, took_ms, expected| {
+            assert_eq!(next_budget(bytes, Duration::from_millis(took_ms)), expected);
+        };
+        check(SEND_BYTES, 0, SEND_BYTES);
+        check(SEND_BYTES, 100, SEND_BYTES / 2);
+        check(SEND_BYTES, 10_000, SEND_BYTES_MIN);
+        // A ping that went out at once says that the link may be as fast as any.
+        check(10, 0, SEND_BYTES);
+        check(10, 1_000, SEND_BYTES_MIN);
     }
 }
