@@ -66,6 +66,14 @@ pub enum Message<'a> {
         /// The floor at the sender.
         sequence: u64,
     },
+    /// Of that stream tombstones up to here were dropped by somebody: who still holds one knows that a
+    /// report which loses to it may have been taken as new elsewhere.
+    Grave {
+        /// Whose stream.
+        origin: u16,
+        /// The greatest number of a tombstone that was dropped.
+        sequence: u64,
+    },
     /// All origins, watermarks and floors have been told; the receiver may decide what it wants.
     Greeted,
     /// Send this origin's entries above `from`, now and as they come.
@@ -223,6 +231,7 @@ mod kind {
     pub(super) const AUDIT_BUCKETS: u8 = 0x10;
     pub(super) const AUDIT_KEYS: u8 = 0x11;
     pub(super) const LEFT: u8 = 0x12;
+    pub(super) const GRAVE: u8 = MUST | 0x18;
     pub(super) const PING: u8 = MUST | 0x20;
     pub(super) const PONG: u8 = MUST | 0x21;
     pub(super) const BYE: u8 = 0x22;
@@ -253,6 +262,10 @@ impl<'a> Message<'a> {
             }
             Self::Floor { origin, sequence } => {
                 out.push(kind::FLOOR);
+                write_numbers([origin.into(), sequence], out);
+            }
+            Self::Grave { origin, sequence } => {
+                out.push(kind::GRAVE);
                 write_numbers([origin.into(), sequence], out);
             }
             Self::Greeted => out.push(kind::GREETED),
@@ -359,6 +372,9 @@ impl<'a> Message<'a> {
             kind::FLOOR => fields
                 .small()
                 .and_then(|origin| Some(Self::Floor { origin, sequence: fields.number()? })),
+            kind::GRAVE => fields
+                .small()
+                .and_then(|origin| Some(Self::Grave { origin, sequence: fields.number()? })),
             kind::GREETED => Some(Self::Greeted),
             kind::SUBSCRIBE => fields
                 .small()
@@ -539,6 +555,7 @@ mod tests {
             Message::Origin { number: 0, server: "Hill", incarnation: u64::MAX },
             Message::Watermark { origin: 300, version: 1 },
             Message::Floor { origin: 1, sequence: 127 },
+            Message::Grave { origin: 1, sequence: 126 },
             Message::Greeted,
             Message::Subscribe { origin: u16::MAX, from: 128 },
             Message::Unsubscribe { origin: 7 },

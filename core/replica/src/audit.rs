@@ -266,11 +266,9 @@ impl Replica {
                     continue;
                 }
                 let (theirs_to, ours_to) = doubt.needs.get_or_insert_with(|| {
-                    (ours.clone(), link.heard.iter().map(|(&at, &to)| (at, to)).collect())
+                    (ours.clone(), link.heard.iter().map(|(at, &to)| (at, to)).collect())
                 });
-                let they_hold = theirs_to
-                    .iter()
-                    .all(|&(at, to)| link.heard.get(&at).copied().unwrap_or_default() >= to);
+                let they_hold = theirs_to.iter().all(|&(at, to)| link.heard.number(at) >= to);
                 let we_hold = ours_to.iter().all(|&(at, to)| {
                     self.streams.get(at.at()).is_some_and(|stream| stream.version >= to)
                 });

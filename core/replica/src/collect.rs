@@ -11,6 +11,7 @@
 use crate::mutants::Mutant;
 use crate::origin::OriginIx;
 use crate::replica::Replica;
+use crate::settings::Record;
 use crate::store::{EntryIx, KeyIx};
 use herd_proto::{Instant, Now};
 use std::collections::VecDeque;
@@ -21,13 +22,26 @@ const LOOKED_AT_MAX: usize = 4096;
 
 #[derive(Debug, Default)]
 pub(crate) struct Collector {
-    losers: VecDeque<EntryIx>,
+    /// Superseded entries that are to be looked at.
+    losers: VecDeque<Loser>,
+    /// Those that were looked at and must stay until something changes that decides about them.
+    waiting: VecDeque<Loser>,
     tombstones: VecDeque<Tombstone>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Loser {
+    entry: EntryIx,
+    /// The number that the entry had when this node repeated the tombstone that it loses to. Whoever drops
+    /// the repeated one has drained the entry: it need not be repeated again.
+    answered: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Tombstone {
     entry: EntryIx,
+    /// The slot may come to hold a later one, which has its own way to go.
+    sequence: u64,
     phase: Phase,
 }
 
@@ -41,39 +55,105 @@ enum Phase {
     Grace(Instant),
 }
 
+/// The value of a tombstone that repeats one with this value. Values order tombstones of one time: the
+/// first has none, a repetition counts in four bytes.
+fn next_repetition(value: &[u8]) -> [u8; 4] {
+    let count = value.try_into().map_or(0, u32::from_be_bytes);
+    count.saturating_add(1).to_be_bytes()
+}
+
 impl Collector {
     pub(crate) fn note_loser(&mut self, entry: EntryIx) {
-        self.losers.push_back(entry);
+        self.losers.push_back(Loser { entry, answered: None });
     }
 
-    pub(crate) fn note_tombstone(&mut self, entry: EntryIx) {
-        self.tombstones.push_back(Tombstone { entry, phase: Phase::Spreading });
+    /// What everyone holds has changed, or what is known of graves and orphans.
+    pub(crate) fn unsettle(&mut self) {
+        if self.losers.is_empty() {
+            std::mem::swap(&mut self.losers, &mut self.waiting);
+        } else {
+            self.losers.append(&mut self.waiting);
+        }
+    }
+
+    pub(crate) fn note_tombstone(&mut self, entry: EntryIx, sequence: u64) {
+        self.tombstones.push_back(Tombstone { entry, sequence, phase: Phase::Spreading });
     }
 }
 
 impl Replica {
     pub(crate) fn collect(&mut self, now: Now) {
-        self.collect_losers();
+        self.collect_losers(now);
         self.collect_tombstones(now);
     }
 
-    fn collect_losers(&mut self) {
-        for _ in 0..self.collector.losers.len().min(LOOKED_AT_MAX) {
-            let Some(at) = self.collector.losers.pop_front() else { return };
+    fn collect_losers(&mut self, now: Now) {
+        for _ in 0..LOOKED_AT_MAX {
+            let Some(mut loser) = self.collector.losers.pop_front() else { return };
+            let at = loser.entry;
             let Some(entry) = self.store.entry(at) else { continue };
             let Some((winner_at, winner)) = self.store.winner(entry.key()) else { continue };
             if winner_at == at {
                 continue;
             }
             let (origin, sequence) = (winner.origin, winner.sequence);
+            if winner.tombstone && !entry.tombstone && !self.may_bury(&mut loser, now) {
+                self.collector.waiting.push_back(loser);
+                continue;
+            }
             let Some(stream) = self.streams.get_mut(origin.at()) else { continue };
             if stream.stable < sequence && !self.settings.is(Mutant::CollectAtOnce) {
-                self.collector.losers.push_back(at);
+                self.collector.waiting.push_back(loser);
                 continue;
             }
             stream.floor = stream.floor.max(sequence);
+            self.floors_raised += 1;
             self.happenings.collected += 1;
             self.remove(at);
+        }
+    }
+
+    /// Whether a report that loses to a tombstone may go for good.
+    ///
+    /// Somebody may have dropped that tombstone, and have taken the report as new since. Whoever did so
+    /// has told of the grave before telling that it holds the report. So once every member is known to
+    /// hold the report, and there is no grave, every member had the tombstone when it met the report.
+    /// If there is a grave the tombstone is written again, a little greater, which reaches everyone.
+    fn may_bury(&mut self, loser: &mut Loser, now: Now) -> bool {
+        let Some(entry) = self.store.entry(loser.entry) else { return true };
+        let (origin, sequence, key) = (entry.origin, entry.sequence, entry.key());
+        let Some((_, winner)) = self.store.winner(key) else { return true };
+        let grave = self.streams.get(winner.origin.at()).map_or(0, |stream| stream.grave);
+        let answered = loser.answered == Some(sequence);
+        let never = self.settings.is(Mutant::TombstoneNotRepeated);
+        if winner.sequence <= grave && !answered && !never {
+            loser.answered = Some(sequence);
+            let Record { effective_ns, value, .. } = self.store.record(winner);
+            let value = next_repetition(value);
+            let key = self.store.key_bytes(key).to_vec();
+            let record = Record { key: &key, effective_ns, tombstone: true, value: &value };
+            self.happenings.tombstones_repeated += 1;
+            self.issue(record, now);
+            return false;
+        }
+        let Some(stream) = self.streams.get(origin.at()) else { return true };
+        // Nobody will ever commit what an origin that is gone left behind; who shows it adopts it.
+        let is_orphan = sequence > stream.version && sequence <= stream.adopted;
+        is_orphan || self.everyone_holds(origin, sequence) || self.settings.is(Mutant::BuryEarly)
+    }
+
+    /// Of a stream a tombstone with this number was dropped, here or elsewhere.
+    pub(crate) fn raise_grave(&mut self, origin: OriginIx, sequence: u64) {
+        if let Some(stream) = self.streams.get_mut(origin.at())
+            && stream.grave < sequence
+        {
+            stream.grave = sequence;
+            self.graves_raised += 1;
+            self.collector.unsettle();
+            let ids: Vec<_> = self.links.keys().copied().collect();
+            for id in ids {
+                self.wake(id);
+            }
         }
     }
 
@@ -83,7 +163,9 @@ impl Replica {
             let Some(entry) = self.store.entry(tombstone.entry) else { continue };
             let (origin, sequence, key) = (entry.origin, entry.sequence, entry.key());
             let wins = self.store.winner(key).is_some_and(|(at, _)| at == tombstone.entry);
-            if !entry.tombstone || !wins {
+            let same =
+                sequence == tombstone.sequence || self.settings.is(Mutant::TombstonePhaseKept);
+            if !entry.tombstone || !wins || !same {
                 continue;
             }
             let done = match tombstone.phase {
@@ -113,6 +195,8 @@ impl Replica {
             if let Some(stream) = self.streams.get_mut(origin.at()) {
                 stream.floor = stream.floor.max(sequence);
             }
+            self.floors_raised += 1;
+            self.raise_grave(origin, sequence);
             self.happenings.tombstones_collected += 1;
             self.remove(tombstone.entry);
         }

@@ -5,7 +5,7 @@
 
 use crate::replica::Replica;
 use crate::settings::{LinkId, Record};
-use crate::store::{KeyIx, Store};
+use crate::store::{Entry, KeyIx, Store};
 use std::collections::VecDeque;
 
 /// How far one reader of the feed has come. A new one begins with everything.
@@ -41,6 +41,26 @@ impl Replica {
     /// The next record behind `cursor` that shows something else than before; tombstones are left out,
     /// and what came from `reader` itself. None if there is none for now.
     pub fn poll_feed(&mut self, cursor: &mut Cursor, reader: LinkId) -> Option<Record<'_>> {
+        while let Some(key) = self.next_change(cursor) {
+            let shown = |entry: &Entry| !entry.tombstone && !entry.is_from(reader.0);
+            if self.store.winner(key).is_some_and(|(_, entry)| shown(entry)) {
+                return self.store.winner(key).map(|(_, entry)| self.store.record(entry));
+            }
+        }
+        None
+    }
+
+    /// The same with tombstones and from whomever: for whoever watches.
+    pub fn poll_change(&mut self, cursor: &mut Cursor) -> Option<Record<'_>> {
+        while let Some(key) = self.next_change(cursor) {
+            if self.store.winner(key).is_some() {
+                return self.store.winner(key).map(|(_, entry)| self.store.record(entry));
+            }
+        }
+        None
+    }
+
+    fn next_change(&mut self, cursor: &mut Cursor) -> Option<KeyIx> {
         if !self.feed.kept {
             self.feed.kept = true;
             let keys: Vec<_> = self.store.all_keys().collect();
@@ -51,13 +71,8 @@ impl Replica {
         let start = self.feed.changes.partition_point(|&(change, _)| change <= cursor.0);
         for &(change, key) in self.feed.changes.range(start..) {
             cursor.0 = change;
-            if self.store.change(key) != change {
-                continue;
-            }
-            let winner = self.store.winner(key).map(|(_, entry)| entry);
-            if let Some(entry) = winner.filter(|entry| !entry.tombstone && !entry.is_from(reader.0))
-            {
-                return Some(self.store.record(entry));
+            if self.store.change(key) == change {
+                return Some(key);
             }
         }
         None

@@ -12,8 +12,7 @@ use herd_proto::Now;
 impl Replica {
     pub(crate) fn hear(&mut self, id: LinkId, origin: OriginIx, version: u64, now: Now) {
         let Some(link) = self.links.get_mut(&id) else { return };
-        let heard = link.heard.entry(origin).or_default();
-        *heard = (*heard).max(version);
+        link.heard.raise(origin, version);
         let greeted = link.greeted;
         let Some(stream) = self.streams.get_mut(origin.at()) else { return };
         if version <= stream.version {
@@ -50,8 +49,7 @@ impl Replica {
             return;
         }
         let blank = self.streams.iter().skip(1).all(|stream| stream.version == 0);
-        let has =
-            link.heard.iter().any(|(&origin, &version)| origin != OriginIx::ME && version > 0);
+        let has = link.heard.iter().any(|(origin, &version)| origin != OriginIx::ME && version > 0);
         if blank && has || self.is_below(link) {
             self.bootstrap = Some(Bootstrap { link: id, begun: None });
             self.happenings.snapshots += 1;
@@ -65,13 +63,13 @@ impl Replica {
         let wanted: Vec<_> = link
             .heard
             .iter()
-            .filter(|&(&origin, &version)| {
+            .filter(|&(origin, &version)| {
                 let stream = self.streams.get(origin.at());
                 let asked = |s: &Stream| s.upstreams.contains(&id);
                 let wants = |s: &Stream| s.upstreams.is_empty() || version <= s.version;
                 origin != OriginIx::ME && stream.is_some_and(|s| !asked(s) && wants(s))
             })
-            .map(|(&origin, _)| origin)
+            .map(|(origin, _)| origin)
             .collect();
         for origin in wanted {
             self.subscribe(id, origin, now);
@@ -90,7 +88,7 @@ impl Replica {
         if self.settings.is(Mutant::FloorIgnored) {
             return false;
         }
-        link.floors_heard.iter().any(|(&origin, &floor)| {
+        link.floors_heard.iter().any(|(origin, &floor)| {
             self.streams.get(origin.at()).is_some_and(|stream| stream.version < floor)
         })
     }
@@ -107,7 +105,8 @@ impl Replica {
             stream.log.cursor_for(from)
         };
         let course = Course::Log { cursor, mark: stream.log.last() };
-        link.wanted.insert(origin, Subscription { committed: from, held: from, course });
+        let withheld = Vec::new();
+        link.wanted.insert(origin, Subscription { committed: from, held: from, withheld, course });
         link.dirty.insert(origin);
         self.wake(id);
     }
@@ -175,9 +174,9 @@ impl Replica {
         let Some(stream) = self.streams.get_mut(origin.at()) else { return };
         let Redundancy::Ways(ways) = self.settings.redundancy else { return };
         // A neighbour that is ahead has more to give than what came already: its commit.
-        let heard = self.links.get(&id).and_then(|link| link.heard.get(&origin));
+        let heard = self.links.get(&id).and_then(|link| link.heard.get(origin));
         let ahead = heard.is_some_and(|&heard| heard > stream.version);
-        if ahead {
+        if ahead && !self.settings.is(Mutant::DuplicateAheadEnds) {
             if let Some(link) = self.links.get_mut(&id) {
                 link.doubled.insert(origin);
             }
@@ -194,27 +193,24 @@ impl Replica {
         if self.snapshot_from(id) {
             let begun = self.bootstrap.as_mut().and_then(|b| b.begun.as_mut());
             if let Some(begun) = begun {
-                begun.versions.insert(origin, to);
+                begun.versions.raise(origin, to);
             }
             return;
         }
         let Some(link) = self.links.get_mut(&id) else { return };
         // It will not tell this again as a watermark.
-        let heard = link.heard.entry(origin).or_default();
-        *heard = (*heard).max(to);
+        if !self.settings.is(Mutant::CommitUnheard) {
+            link.heard.raise(origin, to);
+        }
         let Some(link) = self.links.get(&id) else { return };
         if self.bootstrap.is_some() || self.is_below(link) {
             self.happenings.commits_ignored += 1;
             self.decide(id, now);
             return;
         }
-        let floors: Vec<_> = link.floors_heard.iter().map(|(&at, &floor)| (at, floor)).collect();
         let Some(stream) = self.streams.get_mut(origin.at()) else { return };
         stream.progressed = now.instant;
-        if from > stream.version
-            && origin != OriginIx::ME
-            && !self.settings.is(Mutant::CommitIgnoresFrom)
-        {
+        if from > stream.version && origin != OriginIx::ME {
             // What it builds on was not taken: ask again from what is held.
             self.happenings.commits_ignored += 1;
             self.subscribe(id, origin, now);
@@ -229,13 +225,21 @@ impl Replica {
         stream.version = to;
         stream.seen = stream.seen.max(to);
         stream.behind_since = None;
-        for (at, floor) in floors {
-            if let Some(stream) = self.streams.get_mut(at.at()) {
-                stream.floor = stream.floor.max(floor);
-            }
-        }
+        self.raise_floors(id);
         self.busy = true;
         self.stir(origin);
-        self.hear(id, origin, to, now);
+    }
+
+    /// What the other side of a link has collected counts as collected here too.
+    fn raise_floors(&mut self, id: LinkId) {
+        let Some(link) = self.links.get(&id) else { return };
+        for (at, &floor) in link.floors_heard.iter() {
+            if let Some(stream) = self.streams.get_mut(at.at())
+                && stream.floor < floor
+            {
+                stream.floor = floor;
+                self.floors_raised += 1;
+            }
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::origin::{Origin, OriginIx};
 use crate::output::Output;
 use crate::replica::Replica;
 use crate::settings::{Record, Settings};
+use crate::store::KeyIx;
 use herd_proto::Now;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,6 +52,13 @@ pub enum Journaled<'a> {
         /// The number.
         sequence: u64,
     },
+    /// Of that stream tombstones up to here were dropped by somebody.
+    Grave {
+        /// Which stream.
+        origin: u16,
+        /// The greatest number of a tombstone that was dropped.
+        sequence: u64,
+    },
     /// A key is gone, and its tombstone too.
     Gone {
         /// Which.
@@ -83,6 +91,7 @@ struct Tail {
     cursor: Arrival,
     version: u64,
     floor: u64,
+    grave: u64,
 }
 
 impl Replica {
@@ -155,6 +164,12 @@ impl Replica {
             }
         }
         for ((number, stream), tail) in (0_u16..).zip(&self.streams).zip(&mut journal.tails) {
+            if tail.grave < stream.grave {
+                tail.grave = stream.grave;
+                if !take(&Journaled::Grave { origin: number, sequence: tail.grave }) {
+                    return false;
+                }
+            }
             if tail.floor < stream.floor {
                 tail.floor = stream.floor;
                 if !take(&Journaled::Floor { origin: number, sequence: tail.floor }) {
@@ -203,9 +218,9 @@ impl Replica {
 
     /// The last entry of a key is about to go, or a tombstone to be overwritten: what it made lose must not
     /// come back.
-    pub(crate) fn note_gone(&mut self, key: &[u8]) {
+    pub(crate) fn note_gone(&mut self, key: KeyIx) {
         if let Some(journal) = &mut self.journal {
-            journal.gone.insert(key.into());
+            journal.gone.insert(self.store.key_bytes(key).into());
         }
         self.wake_journal();
     }
@@ -274,6 +289,10 @@ impl Restore {
                 let floor = self.floors.entry(at).or_default();
                 *floor = (*floor).max(sequence);
             }
+            Journaled::Grave { origin, sequence } => {
+                let at = self.known(origin)?;
+                self.replica.raise_grave(at, sequence);
+            }
             Journaled::Dropped { origin, key } => {
                 let at = self.known(origin)?;
                 let store = &self.replica.store;
@@ -336,6 +355,7 @@ mod tests {
         Version(u16, u64),
         Floor(u16, u64),
         Gone(Vec<u8>),
+        Grave(u16, u64),
         Dropped(u16, Vec<u8>),
     }
 
@@ -350,6 +370,7 @@ mod tests {
                 Journaled::Version { origin, version } => Self::Version(origin, version),
                 Journaled::Floor { origin, sequence } => Self::Floor(origin, sequence),
                 Journaled::Gone { key } => Self::Gone(key.to_vec()),
+                Journaled::Grave { origin, sequence } => Self::Grave(origin, sequence),
                 Journaled::Dropped { origin, key } => Self::Dropped(origin, key.to_vec()),
             }
         }
@@ -364,6 +385,7 @@ mod tests {
                 Self::Version(origin, version) => Journaled::Version { origin, version },
                 Self::Floor(origin, sequence) => Journaled::Floor { origin, sequence },
                 Self::Gone(ref key) => Journaled::Gone { key },
+                Self::Grave(origin, sequence) => Journaled::Grave { origin, sequence },
                 Self::Dropped(origin, ref key) => Journaled::Dropped { origin, key },
             }
         }

@@ -70,7 +70,7 @@ impl Replica {
         // Its own stream a node always holds.
         for at in 1..self.streams.len() {
             let origin = OriginIx(u16::try_from(at).unwrap_or(u16::MAX));
-            let heard = |link: &Link| link.heard.get(&origin).copied().unwrap_or_default();
+            let heard = |link: &Link| link.heard.number(origin);
             let greatest = self.links.values().map(heard).max().unwrap_or_default();
             if let Some(stream) = self.streams.get_mut(at) {
                 stream.lag.note(stream.version, greatest, now.instant);

@@ -11,6 +11,7 @@
 
 mod allowance;
 mod audit;
+mod by_origin;
 mod census;
 mod collect;
 mod feed;
@@ -27,6 +28,7 @@ mod replica;
 mod send;
 mod settings;
 mod snapshot;
+mod stable;
 mod store;
 mod sums;
 #[cfg(test)]

@@ -2,9 +2,11 @@
 
 use crate::allowance::Allowance;
 use crate::audit::LinkAudit;
+use crate::by_origin::ByOrigin;
 use crate::log::Arrival;
 use crate::members::Member;
 use crate::origin::OriginIx;
+use crate::store::EntryIx;
 use herd_proto::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,21 +14,26 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Link {
     /// Our origins whose numbers the other side knows, in our numbering.
-    pub(crate) introduced: BTreeSet<OriginIx>,
+    pub(crate) introduced: ByOrigin<()>,
     /// Its numbers in our numbering.
     pub(crate) numbers: BTreeMap<u16, OriginIx>,
     /// What it holds, as far as it said.
-    pub(crate) heard: BTreeMap<OriginIx, u64>,
+    pub(crate) heard: ByOrigin<u64>,
     /// What we told it that we hold.
-    pub(crate) told: BTreeMap<OriginIx, u64>,
+    pub(crate) told: ByOrigin<u64>,
     /// Its floors, and ours as told.
-    pub(crate) floors_heard: BTreeMap<OriginIx, u64>,
-    pub(crate) floors_told: BTreeMap<OriginIx, u64>,
+    pub(crate) floors_heard: ByOrigin<u64>,
+    pub(crate) floors_told: ByOrigin<u64>,
+    /// All floors were told that had been raised when this was counted.
+    pub(crate) floors_raised_told: u64,
+    /// Our graves as told, and how often one had been raised then.
+    pub(crate) graves_told: ByOrigin<u64>,
+    pub(crate) graves_raised_told: u64,
     /// Whether each side has said all it held at first.
     pub(crate) greeted: bool,
     pub(crate) has_greeted: bool,
     /// What it wants from us.
-    pub(crate) wanted: BTreeMap<OriginIx, Subscription>,
+    pub(crate) wanted: ByOrigin<Subscription>,
     /// What we still have to ask of it: subscribe (true) or unsubscribe.
     pub(crate) wishes: BTreeMap<OriginIx, bool>,
     /// Origins of which it sent what had come another way, while it was ahead of us all the same.
@@ -54,15 +61,18 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(now: Instant, audit_due: Instant) -> Self {
         Self {
-            introduced: BTreeSet::new(),
+            introduced: ByOrigin::default(),
             numbers: BTreeMap::new(),
-            heard: BTreeMap::new(),
-            told: BTreeMap::new(),
-            floors_heard: BTreeMap::new(),
-            floors_told: BTreeMap::new(),
+            heard: ByOrigin::default(),
+            told: ByOrigin::default(),
+            floors_heard: ByOrigin::default(),
+            floors_told: ByOrigin::default(),
+            floors_raised_told: 0,
+            graves_told: ByOrigin::default(),
+            graves_raised_told: 0,
             greeted: false,
             has_greeted: false,
-            wanted: BTreeMap::new(),
+            wanted: ByOrigin::default(),
             wishes: BTreeMap::new(),
             doubled: BTreeSet::new(),
             dirty: BTreeSet::new(),
@@ -93,6 +103,9 @@ pub(crate) struct Subscription {
     pub(crate) committed: u64,
     /// It held this when it subscribed: entries up to here need not be sent.
     pub(crate) held: u64,
+    /// Entries that were passed over, since the other side may have forgotten what they lose to; they
+    /// are sent before a commit that speaks of them.
+    pub(crate) withheld: Vec<EntryIx>,
     pub(crate) course: Course,
 }
 
@@ -128,5 +141,5 @@ pub(crate) struct SnapshotOut {
     pub(crate) next: u32,
     pub(crate) begun: bool,
     /// The versions at its start.
-    pub(crate) versions: Vec<(OriginIx, u64)>,
+    pub(crate) versions: ByOrigin<u64>,
 }

@@ -69,11 +69,12 @@ pub(crate) struct Member {
     /// Its present life.
     pub(crate) origin: OriginIx,
     pub(crate) counter: u64,
+    /// In the order of the origins' numbers.
     pub(crate) versions: Vec<(OriginIx, u64)>,
     pub(crate) about: Box<[u8]>,
     /// It is not waited for, until a later word comes.
     pub(crate) has_left: bool,
-    heard: Instant,
+    pub(crate) heard: Instant,
 }
 
 impl Member {
@@ -86,11 +87,6 @@ impl Member {
         self.has_left = true;
         self.versions.clear();
         self.about = Box::default();
-    }
-
-    fn holds(&self, origin: OriginIx) -> u64 {
-        let found = self.versions.binary_search_by_key(&origin, |&(origin, _)| origin);
-        found.ok().and_then(|at| self.versions.get(at)).map_or(0, |&(_, version)| version)
     }
 }
 
@@ -127,6 +123,11 @@ impl Members {
         let all = || self.by_name.values().enumerate();
         let round = all().skip(from).chain(all().take(from));
         round.filter_map(|(at, member)| Some((at, member.as_ref()?)))
+    }
+
+    /// Every member that is configured, with its last word.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Option<&Member>> {
+        self.by_name.values().map(Option::as_ref)
     }
 
     /// Every member that was ever heard of.
@@ -203,7 +204,7 @@ impl Replica {
     }
 
     /// A member's word came; it is passed on if it is news.
-    pub(crate) fn hear_member(&mut self, id: LinkId, mut member: Member, now: Now) {
+    pub(crate) fn hear_member(&mut self, id: LinkId, mut member: Member) {
         let Some(life) = self.store.origin(member.origin) else { return };
         let (name, incarnation) = (life.server.clone(), life.incarnation);
         if member.origin == OriginIx::ME {
@@ -232,11 +233,10 @@ impl Replica {
             link.members_told.insert(member.origin, member.rank());
         }
         *slot = Some(member);
-        self.heard_member(id, now);
+        self.heard_member(id);
     }
 
-    fn heard_member(&mut self, id: LinkId, now: Now) {
-        self.stabilize(now);
+    fn heard_member(&mut self, id: LinkId) {
         let ids: Vec<_> = self.links.keys().copied().filter(|&other| other != id).collect();
         for id in ids {
             self.wake(id);
@@ -263,16 +263,18 @@ impl Replica {
         }
     }
 
-    /// How far what this node holds is held by others: whether anything would be lost with it.
+    /// How far what this node holds is held by others, as the last tick found it: whether anything would
+    /// be lost with it.
     pub fn held_elsewhere(&self) -> Held {
         let neighbours: Vec<_> = self.links.values().filter(|link| link.greeted).collect();
         if neighbours.is_empty() {
             return Held::Nowhere;
         }
         let held_by = |link: &Link| {
-            (0..).map(OriginIx).zip(&self.streams).all(|(at, stream)| {
-                link.heard.get(&at).copied().unwrap_or_default() >= stream.version
-            })
+            (0..)
+                .map(OriginIx)
+                .zip(&self.streams)
+                .all(|(at, stream)| link.heard.number(at) >= stream.version)
         };
         // Entries that nobody has committed yet may be held here alone.
         let uncommitted = |stream: &Stream| stream.seen > stream.version.max(stream.adopted);
@@ -318,38 +320,6 @@ impl Replica {
         // Not only at news: what there was no allowance for is still to be told.
         self.wake_untold();
         self.stabilize(now);
-    }
-
-    /// Finds anew what everyone holds.
-    fn stabilize(&mut self, now: Now) {
-        let forget_after = self.settings.forget_after;
-        for at in 0..self.streams.len() {
-            let origin = OriginIx(u16::try_from(at).unwrap_or(u16::MAX));
-            let Some(stream) = self.streams.get_mut(at) else { return };
-            let mut present = stream.version;
-            let mut all = stream.version;
-            for member in self.members.by_name.values() {
-                let Some(member) = member else {
-                    all = 0;
-                    continue;
-                };
-                if member.origin == OriginIx::ME || member.has_left {
-                    continue;
-                }
-                all = all.min(member.holds(origin));
-                if now.instant.since(member.heard) < forget_after {
-                    present = present.min(member.holds(origin));
-                }
-            }
-            // A neighbour counts as soon as its link is up, whether its word has come or not.
-            for link in self.links.values() {
-                let heard = link.heard.get(&origin).copied().unwrap_or_default();
-                let snapshot = link.snapshot_out.as_ref().map(|snapshot| snapshot.holds(origin));
-                present = present.min(snapshot.unwrap_or(heard).max(heard));
-            }
-            stream.stable = present;
-            stream.stable_for_all = all;
-        }
     }
 }
 

@@ -18,8 +18,6 @@ pub enum Mutant {
     CommitEarlyInSweep,
     /// Believes each entry to complete the stream up to it.
     AdvanceOnEntry,
-    /// Takes a commit that builds on more than is held.
-    CommitIgnoresFrom,
     /// Never issues orphans again.
     AdoptNever,
     /// Issues orphans again and again.
@@ -56,6 +54,26 @@ pub enum Mutant {
     CursorAtEnd,
     /// An entry written again keeps its old place in the log.
     ArrivalKept,
+    /// Floors heard while a snapshot was under way count, though nothing beyond its versions came.
+    SnapshotFloorsLate,
+    /// A snapshot that is being sent goes on where it was after one was taken in.
+    SnapshotNotRestarted,
+    /// Does not tell that tombstones were dropped.
+    GraveUntold,
+    /// Never repeats a tombstone.
+    TombstoneNotRepeated,
+    /// A later tombstone in the same slot goes when an earlier one would have.
+    TombstonePhaseKept,
+    /// Drops what loses to a tombstone before all are known to hold it.
+    BuryEarly,
+    /// What was withheld from a link is not sent when it is committed.
+    WithheldForEver,
+    /// Ends a subscription for a duplicate though the neighbour is ahead.
+    DuplicateAheadEnds,
+    /// Does not take a commit for word of what its sender holds.
+    CommitUnheard,
+    /// Says it has nothing to send on a link, and forgets that it has.
+    WakeForgotten,
     /// Never unsubscribes.
     UnsubscribeNever,
     /// Never asks elsewhere when a stream stands still.
@@ -69,11 +87,10 @@ pub enum Mutant {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 33] = [
         Self::CommitEarlyInLog,
         Self::CommitEarlyInSweep,
         Self::AdvanceOnEntry,
-        Self::CommitIgnoresFrom,
         Self::AdoptNever,
         Self::AdoptAgain,
         Self::TieIgnoresTombstone,
@@ -92,6 +109,16 @@ impl Mutant {
         Self::IncarnationKept,
         Self::CursorAtEnd,
         Self::ArrivalKept,
+        Self::SnapshotFloorsLate,
+        Self::SnapshotNotRestarted,
+        Self::GraveUntold,
+        Self::TombstoneNotRepeated,
+        Self::TombstonePhaseKept,
+        Self::BuryEarly,
+        Self::WithheldForEver,
+        Self::DuplicateAheadEnds,
+        Self::CommitUnheard,
+        Self::WakeForgotten,
         Self::UnsubscribeNever,
         Self::BehindIgnored,
     ];

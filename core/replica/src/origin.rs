@@ -44,10 +44,15 @@ pub(crate) struct Stream {
     /// Some key's record with this number has made collected entries superfluous: whoever holds less
     /// cannot be brought up to date entry by entry. Never above `version`.
     pub(crate) floor: u64,
+    /// Somebody has dropped a tombstone with this number: who still holds one up to here repeats it when
+    /// a report turns up that loses to it.
+    pub(crate) grave: u64,
     /// Every present member holds at least this.
     pub(crate) stable: u64,
     /// Every configured member, present or not, holds at least this.
     pub(crate) stable_for_all: u64,
+    /// Both as they were found before.
+    pub(crate) was_stable: (u64, u64),
     /// The links on which it was subscribed to.
     pub(crate) upstreams: Vec<LinkId>,
     /// When something of it last arrived, or its version last moved.
@@ -67,8 +72,10 @@ impl Stream {
             seen: 0,
             log: Log::new(at, segment_arrivals),
             floor: 0,
+            grave: 0,
             stable: 0,
             stable_for_all: 0,
+            was_stable: (0, 0),
             upstreams: Vec::new(),
             progressed: now,
             behind_since: None,

@@ -85,12 +85,18 @@ pub struct Happenings {
     pub snapshots: u64,
     /// Snapshots that broke off.
     pub snapshots_broken: u64,
+    /// Snapshots begun anew because what they were sent from changed under them.
+    pub snapshots_anew: u64,
     /// Entries that a snapshot showed to be superfluous.
     pub discarded: u64,
     /// Superseded entries collected.
     pub collected: u64,
     /// Tombstones collected.
     pub tombstones_collected: u64,
+    /// Tombstones written again because another server had dropped them too early for a late report.
+    pub tombstones_repeated: u64,
+    /// Entries that were withheld from a link until they were committed.
+    pub withheld_sent: u64,
     /// Commits that came too early to be used.
     pub commits_ignored: u64,
 }
@@ -107,9 +113,12 @@ impl Happenings {
             adopted,
             snapshots,
             snapshots_broken,
+            snapshots_anew,
             discarded,
             collected,
             tombstones_collected,
+            tombstones_repeated,
+            withheld_sent,
             commits_ignored,
         } = other;
         self.entries += entries;
@@ -120,9 +129,12 @@ impl Happenings {
         self.adopted += adopted;
         self.snapshots += snapshots;
         self.snapshots_broken += snapshots_broken;
+        self.snapshots_anew += snapshots_anew;
         self.discarded += discarded;
         self.collected += collected;
         self.tombstones_collected += tombstones_collected;
+        self.tombstones_repeated += tombstones_repeated;
+        self.withheld_sent += withheld_sent;
         self.commits_ignored += commits_ignored;
     }
 }

@@ -11,7 +11,7 @@ use crate::origin::{Origin, OriginIx, Stream};
 use crate::output::{Event, Fault, Happenings, Output};
 use crate::settings::{Applied, LinkId, Record, Settings};
 use crate::snapshot::Bootstrap;
-use crate::store::{EntryIx, Store};
+use crate::store::{Entry, EntryIx, Store};
 use crate::ticks::{TICK, TICK_IDLE};
 use herd_proto::peer::Message;
 use herd_proto::{Instant, Now};
@@ -40,6 +40,10 @@ pub struct Replica {
     pub(crate) journal: Option<Journal>,
     pub(crate) bootstrap: Option<Bootstrap>,
     pub(crate) outputs: VecDeque<Output>,
+    /// How often a floor was raised, so that links need not look at all of them each time.
+    pub(crate) floors_raised: u64,
+    /// The same of graves.
+    pub(crate) graves_raised: u64,
     pub(crate) ticked: Instant,
     pub(crate) busy: bool,
     changed: bool,
@@ -67,6 +71,8 @@ impl Replica {
             journal: None,
             bootstrap: None,
             outputs: VecDeque::new(),
+            floors_raised: 0,
+            graves_raised: 0,
             ticked: now.instant,
             busy: true,
             changed: false,
@@ -153,7 +159,7 @@ impl Replica {
     /// Whether all that a neighbour was heard to hold is held here.
     pub fn is_caught_up(&self, id: LinkId) -> bool {
         let Some(link) = self.links.get(&id) else { return false };
-        let holds = |(&origin, &version): (&OriginIx, &u64)| {
+        let holds = |(origin, &version): (OriginIx, &u64)| {
             self.streams.get(origin.at()).is_some_and(|stream| stream.version >= version)
         };
         link.greeted && self.bootstrap.is_none() && link.heard.iter().all(holds)
@@ -193,7 +199,7 @@ impl Replica {
             && let Some(at) = self.store.entry_of(key, origin)
             && self.store.entry(at).is_some_and(|entry| entry.tombstone)
         {
-            self.note_gone(record.key);
+            self.note_gone(key);
         }
         let Some(put) = self.store.put(record, origin, sequence, from.map(|link| link.0)) else {
             return false;
@@ -223,7 +229,7 @@ impl Replica {
             self.collector.note_loser(loser);
         }
         if record.tombstone {
-            self.collector.note_tombstone(put.entry);
+            self.collector.note_tombstone(put.entry, sequence);
         }
         self.busy = true;
         self.stir(origin);
@@ -233,9 +239,9 @@ impl Replica {
     /// There is something new of `origin` for the links that want it.
     pub(crate) fn stir(&mut self, origin: OriginIx) {
         for (&id, link) in &mut self.links {
-            if link.wanted.contains_key(&origin) {
+            if link.wanted.contains(origin) {
                 link.dirty.insert(origin);
-                if std::mem::take(&mut link.waiting) {
+                if std::mem::take(&mut link.waiting) && !self.settings.is(Mutant::WakeForgotten) {
                     self.outputs.push_back(Output::Transmit(id));
                 }
             }
@@ -307,9 +313,13 @@ impl Replica {
             Message::Floor { origin, sequence } => {
                 let origin = self.known(id, origin)?;
                 if let Some(link) = self.links.get_mut(&id) {
-                    let floor = link.floors_heard.entry(origin).or_default();
-                    *floor = (*floor).max(sequence);
+                    link.floors_heard.raise(origin, sequence);
                 }
+                Ok(())
+            }
+            Message::Grave { origin, sequence } => {
+                let origin = self.known(id, origin)?;
+                self.raise_grave(origin, sequence);
                 Ok(())
             }
             Message::Greeted => {
@@ -327,7 +337,7 @@ impl Replica {
             Message::Unsubscribe { origin } => {
                 let origin = self.known(id, origin)?;
                 if let Some(link) = self.links.get_mut(&id) {
-                    link.wanted.remove(&origin);
+                    link.wanted.remove(origin);
                     link.dirty.remove(&origin);
                 }
                 Ok(())
@@ -370,12 +380,12 @@ impl Replica {
                 };
                 let versions = versions.iter().map(known).collect::<Result<_, _>>()?;
                 let member = Member::heard(origin, counter, versions, about, now.instant);
-                self.hear_member(id, member, now);
+                self.hear_member(id, member);
                 Ok(())
             }
             Message::Left { origin, counter } => {
                 let origin = self.known(id, origin)?;
-                self.hear_member(id, Member::gone(origin, counter, now.instant), now);
+                self.hear_member(id, Member::gone(origin, counter, now.instant));
                 Ok(())
             }
             Message::AuditRoot { is_answer, sum } => {
@@ -427,8 +437,13 @@ impl Replica {
             self.outputs.push_back(Output::Event(Event::LaterLife { incarnation }));
         }
         let origin = self.know(server, incarnation, now).ok_or(Fault::TooManyOrigins)?;
-        if let Some(link) = self.links.get_mut(&id) {
-            link.numbers.insert(number, origin);
+        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
+        link.numbers.insert(number, origin);
+        // Asked for before it has written anything: the first that it writes comes as fast as the rest.
+        let stream = self.streams.get(origin.at());
+        let is_new = stream.is_some_and(|s| s.version == 0 && s.upstreams.is_empty());
+        if link.greeted && is_new && origin != OriginIx::ME && self.bootstrap.is_none() {
+            self.subscribe(id, origin, now);
         }
         Ok(())
     }
@@ -447,12 +462,14 @@ impl Replica {
 
     /// Forgets one entry.
     pub(crate) fn remove(&mut self, at: EntryIx) {
-        if self.journal.is_some()
-            && let Some(entry) = self.store.entry(at)
-            && self.store.entries_of(entry.key()).count() == 1
-        {
-            let key = self.store.key_bytes(entry.key()).to_vec();
-            self.note_gone(&key);
+        let key = self.store.entry(at).map(Entry::key);
+        if let Some(key) = key.filter(|&key| self.store.entries_of(key).count() == 1) {
+            self.note_gone(key);
+        }
+        let key = self.store.entry(at).map(Entry::key);
+        if let Some(key) = key.filter(|&key| self.store.winner(key).is_some_and(|(w, _)| w == at)) {
+            self.changed = true;
+            self.feed.note(key, &mut self.store);
         }
         let Some((origin, arrival)) = self.store.remove(at) else { return };
         if let Some(stream) = self.streams.get_mut(origin.at()) {

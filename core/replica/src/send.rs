@@ -12,13 +12,7 @@ use crate::settings::{LinkId, Settings};
 use crate::store::{Entry, EntryIx, Store};
 use herd_proto::Now;
 use herd_proto::peer::Message;
-use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::time::Duration;
-
-/// Watermarks of one link are told at most so often: they cost a few bytes an origin, and a subscriber
-/// who is behind waits longer than this before it asks elsewhere.
-const WATERMARKS_EVERY: Duration = Duration::from_millis(20);
 
 /// What a message takes beside what is in it, and an origin with its version in a member's word: about,
 /// for sharing a link.
@@ -32,12 +26,13 @@ impl Replica {
     /// Puts what is to be said on a link now into `sink`, until that is full or nothing is left. If
     /// nothing was put, [`Output::Transmit`](crate::Output::Transmit) tells when to ask again.
     pub fn poll_transmit(&mut self, id: LinkId, sink: &mut impl Sink, now: Now) {
-        // Taken out while it is served, since what is sent is read from the rest.
-        let Some(mut link) = self.links.remove(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else { return };
         let mut out = Out {
             store: &self.store,
             streams: &self.streams,
-            link: &mut link,
+            link,
+            floors_raised: self.floors_raised,
+            graves_raised: self.graves_raised,
             id,
             sink,
             happenings: &mut self.happenings,
@@ -46,21 +41,31 @@ impl Replica {
         };
         out.greet();
         out.wishes();
+        out.graves();
         out.watermarks(now);
         out.members(&self.members, now);
         out.floors();
         out.audit();
         out.snapshot();
         out.streams();
-        link.waiting = out.put == 0;
-        self.links.insert(id, link);
+        out.link.waiting = out.put == 0;
     }
+}
+
+/// What to do with an entry that lies ahead of a link's cursor.
+enum Need {
+    Send,
+    /// Until it is committed.
+    Withhold,
+    Skip,
 }
 
 struct Out<'a, S> {
     store: &'a Store,
     streams: &'a [Stream],
     link: &'a mut Link,
+    floors_raised: u64,
+    graves_raised: u64,
     id: LinkId,
     sink: &'a mut S,
     happenings: &'a mut Happenings,
@@ -76,7 +81,7 @@ impl<S: Sink> Out<'_, S> {
 
     /// The number under which the other side knows an origin; introduces it if need be.
     fn number(&mut self, origin: OriginIx) -> u16 {
-        if self.link.introduced.insert(origin)
+        if self.link.introduced.insert(origin, ()).is_none()
             && let Some(life) = self.store.origin(origin)
         {
             let message = Message::Origin {
@@ -105,6 +110,7 @@ impl<S: Sink> Out<'_, S> {
         }
         self.link.has_greeted = true;
         self.link.tell_watermarks = false;
+        self.graves();
         for origin in self.origins() {
             let version = self.version(origin);
             let origin_number = self.number(origin);
@@ -134,10 +140,10 @@ impl<S: Sink> Out<'_, S> {
         if !std::mem::take(&mut self.link.tell_watermarks) {
             return;
         }
-        self.link.watermarks_due = now.instant + WATERMARKS_EVERY;
+        self.link.watermarks_due = now.instant + self.settings.tuning.watermarks_every;
         for origin in self.origins() {
             let version = self.version(origin);
-            if self.link.told.get(&origin).copied().unwrap_or_default() < version {
+            if self.link.told.number(origin) < version {
                 self.link.told.insert(origin, version);
                 let origin = self.number(origin);
                 self.put(&Message::Watermark { origin, version });
@@ -199,14 +205,36 @@ impl<S: Sink> Out<'_, S> {
         }
     }
 
+    /// Before anything that says what this node, or any member, holds: which tombstones are dropped.
+    fn graves(&mut self) {
+        if self.link.graves_raised_told == self.graves_raised
+            || self.settings.is(Mutant::GraveUntold)
+        {
+            return;
+        }
+        self.link.graves_raised_told = self.graves_raised;
+        for origin in self.origins() {
+            let sequence = self.streams.get(origin.at()).map_or(0, |stream| stream.grave);
+            if self.link.graves_told.number(origin) < sequence {
+                self.link.graves_told.insert(origin, sequence);
+                let origin = self.number(origin);
+                self.put(&Message::Grave { origin, sequence });
+            }
+        }
+    }
+
     /// Before any commit: what may be missing in what was committed.
     fn floors(&mut self) {
         if self.settings.is(Mutant::FloorUntold) {
             return;
         }
+        if self.link.floors_raised_told == self.floors_raised {
+            return;
+        }
+        self.link.floors_raised_told = self.floors_raised;
         for origin in self.origins() {
             let sequence = self.streams.get(origin.at()).map_or(0, |stream| stream.floor);
-            if self.link.floors_told.get(&origin).copied().unwrap_or_default() < sequence {
+            if self.link.floors_told.number(origin) < sequence {
                 self.link.floors_told.insert(origin, sequence);
                 let origin = self.number(origin);
                 self.put(&Message::Floor { origin, sequence });
@@ -219,8 +247,9 @@ impl<S: Sink> Out<'_, S> {
         if !snapshot.begun {
             snapshot.begun = true;
             // Together with the floors, which were told just now.
-            snapshot.versions =
-                self.origins().map(|origin| (origin, self.version(origin))).collect();
+            for origin in self.origins() {
+                snapshot.versions.insert(origin, self.version(origin));
+            }
             self.put(&Message::SnapshotBegin);
         }
         while snapshot.next < self.store.slots() {
@@ -233,7 +262,7 @@ impl<S: Sink> Out<'_, S> {
             }
             snapshot.next += 1;
         }
-        for (origin, to) in snapshot.versions {
+        for (origin, &to) in snapshot.versions.iter() {
             let late = self.settings.is(Mutant::SnapshotVersionsLate);
             let to = if late { self.version(origin) } else { to };
             let origin = self.number(origin);
@@ -263,7 +292,7 @@ impl<S: Sink> Out<'_, S> {
         while let Some(origin) = self.next_dirty() {
             self.link.dirty.remove(&origin);
             self.link.served = Some(origin);
-            let Some(mut wanted) = self.link.wanted.remove(&origin) else { continue };
+            let Some(mut wanted) = self.link.wanted.remove(origin) else { continue };
             let finished = self.stream(origin, &mut wanted);
             self.link.wanted.insert(origin, wanted);
             if !finished {
@@ -346,30 +375,53 @@ impl<S: Sink> Out<'_, S> {
         Course::Sweep { next: 0, end: self.store.slots(), base, start, version }
     }
 
-    fn maybe_send(&mut self, wanted: &Subscription, at: EntryIx) {
+    fn maybe_send(&mut self, wanted: &mut Subscription, at: EntryIx) {
         let Some(entry) = self.store.entry(at) else { return };
-        if entry.sequence > wanted.held
-            && !entry.is_from(self.id.0)
-            && !self.is_collected(at, entry)
-        {
-            self.entry(entry);
+        if entry.sequence <= wanted.held || entry.is_from(self.id.0) {
+            return;
+        }
+        match self.need(at, entry) {
+            Need::Send => self.entry(entry),
+            Need::Withhold => wanted.withheld.push(at),
+            Need::Skip => {}
         }
     }
 
-    /// Whether the other side has collected this entry, or would: it may have forgotten the tombstone
-    /// that keeps it from coming back.
-    fn is_collected(&self, at: EntryIx, entry: &Entry) -> bool {
-        let Some((winner_at, winner)) = self.store.winner(entry.key()) else { return false };
-        let floor = self.link.floors_heard.get(&winner.origin).copied().unwrap_or_default();
-        winner_at != at && winner.sequence <= floor && !self.settings.is(Mutant::CollectedResent)
+    /// Whether the other side has collected this entry, or would.
+    ///
+    /// It may have forgotten the tombstone that keeps it from coming back: then an entry that nobody has
+    /// committed is not for it. One that was committed has another history: whoever has forgotten the
+    /// tombstone held all that was said before it, so this was said since, and is news there.
+    fn need(&self, at: EntryIx, entry: &Entry) -> Need {
+        let Some((winner_at, winner)) = self.store.winner(entry.key()) else { return Need::Send };
+        let floor = self.link.floors_heard.number(winner.origin);
+        if winner_at == at || winner.sequence > floor || self.settings.is(Mutant::CollectedResent) {
+            Need::Send
+        } else if !winner.tombstone || self.settings.is(Mutant::WithheldForEver) {
+            Need::Skip
+        } else if entry.sequence > self.version(entry.origin) {
+            Need::Withhold
+        } else {
+            Need::Send
+        }
     }
 
     fn commit(&mut self, origin: OriginIx, wanted: &mut Subscription, to: u64) {
         if to > wanted.committed {
+            for at in std::mem::take(&mut wanted.withheld) {
+                let entry = self.store.entry(at).filter(|entry| entry.origin == origin);
+                if let Some(entry) = entry {
+                    if entry.sequence > to {
+                        wanted.withheld.push(at);
+                    } else {
+                        self.happenings.withheld_sent += 1;
+                        self.entry(entry);
+                    }
+                }
+            }
             let from = wanted.committed;
             wanted.committed = to;
-            let told = self.link.told.entry(origin).or_default();
-            *told = (*told).max(to);
+            self.link.told.raise(origin, to);
             let origin = self.number(origin);
             self.put(&Message::Commit { origin, from, to });
         }
@@ -379,7 +431,6 @@ impl<S: Sink> Out<'_, S> {
 impl crate::link::SnapshotOut {
     /// What its receiver will hold at least.
     pub(crate) fn holds(&self, origin: OriginIx) -> u64 {
-        let versions: BTreeMap<_, _> = self.versions.iter().copied().collect();
-        versions.get(&origin).copied().unwrap_or_default()
+        self.versions.number(origin)
     }
 }

@@ -1,6 +1,7 @@
 //! Everything at once, from one neighbour: for a node that holds too little to be brought up to date entry
 //! by entry. Nothing it brings counts before all of it has come.
 
+use crate::by_origin::ByOrigin;
 use crate::link::SnapshotOut;
 use crate::mutants::Mutant;
 use crate::origin::OriginIx;
@@ -8,7 +9,6 @@ use crate::output::{Event, Output};
 use crate::replica::Replica;
 use crate::settings::LinkId;
 use herd_proto::Now;
-use std::collections::BTreeMap;
 
 #[derive(Debug)]
 pub(crate) struct Bootstrap {
@@ -20,9 +20,9 @@ pub(crate) struct Bootstrap {
 #[derive(Debug)]
 pub(crate) struct SnapshotIn {
     /// The versions told so far.
-    pub(crate) versions: BTreeMap<OriginIx, u64>,
+    pub(crate) versions: ByOrigin<u64>,
     /// The sender's floors when it began: none is above the version that will be told.
-    floors: BTreeMap<OriginIx, u64>,
+    floors: ByOrigin<u64>,
 }
 
 impl Replica {
@@ -33,12 +33,14 @@ impl Replica {
     pub(crate) fn begin_snapshot(&mut self, id: LinkId) {
         if let Some(bootstrap) = self.bootstrap.as_mut().filter(|b| b.link == id) {
             let floors = self.links.get(&id).map(|link| link.floors_heard.clone());
-            bootstrap.begun =
-                Some(SnapshotIn { versions: BTreeMap::new(), floors: floors.unwrap_or_default() });
+            bootstrap.begun = Some(SnapshotIn {
+                versions: ByOrigin::default(),
+                floors: floors.unwrap_or_default(),
+            });
             self.store.unconfirm_all();
             if self.settings.is(Mutant::SnapshotVersionsEarly) {
                 let heard = self.links.get(&id).map(|link| link.heard.clone()).unwrap_or_default();
-                for (origin, version) in heard {
+                for (origin, &version) in heard.iter() {
                     if let Some(stream) = self.streams.get_mut(origin.at()) {
                         stream.version = stream.version.max(version);
                     }
@@ -64,7 +66,7 @@ impl Replica {
         // the sake of entries up to the versions told, so a floor beyond them concerns later ones.
         let collected = self.links.get(&id).map(|link| link.floors_heard.clone());
         let collected = collected.unwrap_or_default();
-        let version_of = |origin: OriginIx| versions.get(&origin).copied().unwrap_or_default();
+        let version_of = |origin: OriginIx| versions.number(origin);
         let superfluous: Vec<_> = self
             .store
             .all_entries()
@@ -86,15 +88,21 @@ impl Replica {
                 stream.seen = stream.seen.max(stream.version);
                 stream.progressed = now.instant;
             }
-            let collected_since = collected.get(&at).copied().unwrap_or_default();
-            let floor = floors.get(&at).copied().unwrap_or_default();
-            stream.floor = stream.floor.max(floor).max(collected_since.min(stream.version));
+            let collected_since = collected.number(at);
+            let floor = floors.number(at);
+            let late = self.settings.is(Mutant::SnapshotFloorsLate);
+            let until = if late { u64::MAX } else { stream.version };
+            stream.floor = stream.floor.max(floor).max(collected_since.min(until));
         }
+        self.floors_raised += 1;
         // A snapshot on its way from here may have passed the slots of what has come while it was still
         // to come to the slots of what has gone: it begins anew.
         for link in self.links.values_mut() {
-            if let Some(snapshot) = &mut link.snapshot_out {
+            if let Some(snapshot) = &mut link.snapshot_out
+                && !self.settings.is(Mutant::SnapshotNotRestarted)
+            {
                 *snapshot = SnapshotOut::default();
+                self.happenings.snapshots_anew += 1;
             }
         }
         self.outputs.push_back(Output::Event(Event::BootstrapEnded(id)));

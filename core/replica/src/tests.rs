@@ -151,6 +151,32 @@ fn later(ms: u64) -> Now {
     Now { instant: Instant::from_nanos(ms * 1_000_000), unix: now(10).unix }
 }
 
+#[test]
+fn a_tombstone_that_was_dropped_elsewhere_is_repeated_for_a_late_report() {
+    let (mut a, mut b) = linked();
+    a.update(record(b"k", 5, b"x"), now(10));
+    talk(&mut a, &mut b);
+    assert!(b.forget(b"k", now(10)));
+    talk(&mut a, &mut b);
+    // a drops it; b does not, since nobody tells it the time.
+    for s in 1..200 {
+        a.handle_timeout(later(1000 * s));
+        talk(&mut a, &mut b);
+        if s < 3 {
+            b.handle_timeout(later(1000 * s));
+            talk(&mut a, &mut b);
+        }
+    }
+    assert_eq!((a.get(b"k"), b.get(b"k").map(|known| known.tombstone)), (None, Some(true)));
+    assert_eq!(a.update(record(b"k", 4, b"said again"), now(10)), Applied::Newer);
+    talk(&mut a, &mut b);
+    assert_eq!((a.len(), b.len()), (1, 0));
+    b.handle_timeout(later(200_000));
+    talk(&mut a, &mut b);
+    assert_eq!((a.len(), b.len()), (0, 0));
+    assert_eq!(b.happenings().tombstones_repeated, 1);
+}
+
 pub(crate) fn record<'a>(key: &'a [u8], effective_s: i64, value: &'a [u8]) -> Record<'a> {
     Record { key, effective_ns: effective_s * 1_000_000_000, tombstone: false, value }
 }

@@ -33,8 +33,7 @@ impl Replica {
         for (&id, link) in &mut self.links {
             let mut numbered = (0..).map(OriginIx).zip(&self.streams);
             let told = &link.told;
-            let changed =
-                numbered.any(|(at, s)| told.get(&at).copied().unwrap_or_default() < s.version);
+            let changed = numbered.any(|(at, s)| told.number(at) < s.version);
             if changed && link.has_greeted {
                 self.busy = true;
                 if link.watermarks_due <= now.instant {
@@ -60,7 +59,7 @@ impl Replica {
         for at in 1..self.streams.len() {
             let origin = OriginIx(u16::try_from(at).unwrap_or(u16::MAX));
             let Some(stream) = self.streams.get_mut(at) else { return };
-            let heard = |link: &Link| link.heard.get(&origin).copied().unwrap_or_default();
+            let heard = |link: &Link| link.heard.number(origin);
             let greeted = self.links.iter().filter(|(_, link)| link.greeted);
             let ahead: Vec<_> = greeted.filter(|(_, link)| heard(link) > stream.version).collect();
             if ahead.is_empty() {
@@ -122,6 +121,7 @@ impl Replica {
         if let Some(stream) = self.streams.get_mut(origin.at()) {
             stream.adopted = seen;
         }
+        self.collector.unsettle();
         for (key, effective_ns, tombstone, value) in &orphans {
             let record = Record { key, effective_ns: *effective_ns, tombstone: *tombstone, value };
             self.issue(record, now);

@@ -12,6 +12,9 @@ pub struct Tuning {
     /// Arrivals in one piece of a log; at least 1. Compaction copies at most so many at once, a pause of
     /// some microseconds. Default: 4096.
     pub segment_arrivals: u64,
+    /// Watermarks of one link are told at most so often: they cost a few bytes an origin, and a subscriber
+    /// who is behind waits longer than this before it asks elsewhere. Default: 20 ms.
+    pub watermarks_every: Duration,
     /// A stream that does not move for so long though a neighbour is ahead is asked for there: long
     /// enough for a batch on its way, short against what a person notices. Default: 150 ms.
     pub behind_max: Duration,
@@ -41,6 +44,7 @@ impl Default for Tuning {
         Self {
             sweep_arrivals_min: 1024,
             segment_arrivals: 4096,
+            watermarks_every: Duration::from_millis(20),
             behind_max: Duration::from_millis(150),
             ask_again_after: Duration::from_secs(2),
             adopt_after: Duration::from_secs(2),

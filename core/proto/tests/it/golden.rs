@@ -37,6 +37,7 @@ fn frames() -> Vec<(&'static str, Message<'static>)> {
         ("origin", Message::Origin { number: 3, server: "Hill", incarnation: u64::MAX }),
         ("watermark", Message::Watermark { origin: 300, version: 1 }),
         ("floor", Message::Floor { origin: 1, sequence: 127 }),
+        ("grave", Message::Grave { origin: 1, sequence: 126 }),
         ("greeted", Message::Greeted),
         ("subscribe", Message::Subscribe { origin: u16::MAX, from: 128 }),
         ("unsubscribe", Message::Unsubscribe { origin: 7 }),

@@ -26,13 +26,15 @@ fn a() -> (Replica, Replica) {
         b.handle_timeout(at(second));
         talk_at(&mut a, &mut b, at(second));
     }
-    assert_eq!(stable_for_all(&a), 1);
+    assert_eq!(stable_for_all(&mut a), 1);
     a.handle(LINK, &Message::Origin { number: A, server: "a", incarnation: 1 }, at(4));
     a.handle(LINK, &Message::Origin { number: C, server: "c", incarnation: 7 }, at(4));
     (a, b)
 }
 
-fn stable_for_all(a: &Replica) -> u64 {
+/// As the next tick finds it.
+fn stable_for_all(a: &mut Replica) -> u64 {
+    a.stabilize(at(4));
     a.streams[OriginIx::ME.at()].stable_for_all
 }
 
@@ -50,9 +52,9 @@ fn has_left(a: &Replica, name: &str) -> Option<bool> {
 fn a_member_that_no_config_names_is_waited_for_once_it_was_heard() {
     let (mut a, _b) = a();
     word_of_c(&mut a, 1, 0);
-    assert_eq!(stable_for_all(&a), 0);
+    assert_eq!(stable_for_all(&mut a), 0);
     word_of_c(&mut a, 2, 1);
-    assert_eq!(stable_for_all(&a), 1);
+    assert_eq!(stable_for_all(&mut a), 1);
     assert_eq!(has_left(&a, "c"), Some(false));
 }
 
@@ -61,18 +63,18 @@ fn who_has_left_is_waited_for_again_only_when_it_says_something_new() {
     let (mut a, _b) = a();
     word_of_c(&mut a, 1, 0);
     a.handle(LINK, &Message::Left { origin: C, counter: 2 }, at(4));
-    assert_eq!((stable_for_all(&a), has_left(&a, "c")), (1, Some(true)));
+    assert_eq!((stable_for_all(&mut a), has_left(&a, "c")), (1, Some(true)));
     // What others pass on late.
     word_of_c(&mut a, 1, 0);
     word_of_c(&mut a, 2, 0);
-    assert_eq!((stable_for_all(&a), has_left(&a, "c")), (1, Some(true)));
+    assert_eq!((stable_for_all(&mut a), has_left(&a, "c")), (1, Some(true)));
     word_of_c(&mut a, 3, 0);
-    assert_eq!((stable_for_all(&a), has_left(&a, "c")), (0, Some(false)));
+    assert_eq!((stable_for_all(&mut a), has_left(&a, "c")), (0, Some(false)));
     // A new life of it, too.
     a.handle(LINK, &Message::Left { origin: C, counter: 4 }, at(4));
     a.handle(LINK, &Message::Origin { number: C, server: "c", incarnation: 8 }, at(4));
     word_of_c(&mut a, 1, 0);
-    assert_eq!((stable_for_all(&a), has_left(&a, "c")), (0, Some(false)));
+    assert_eq!((stable_for_all(&mut a), has_left(&a, "c")), (0, Some(false)));
 }
 
 #[test]
@@ -81,14 +83,14 @@ fn a_server_that_the_config_names_no_more_has_left_for_all() {
     word_of_c(&mut a, 5, 0);
     let names = |names: &[&str]| names.iter().map(|&name| name.into()).collect();
     a.set_members(names(&["a", "b", "c", "d"]), at(4));
-    assert_eq!(stable_for_all(&a), 0);
+    assert_eq!(stable_for_all(&mut a), 0);
     a.set_members(names(&["a", "b"]), at(4));
-    assert_eq!((stable_for_all(&a), has_left(&a, "c")), (1, Some(true)));
+    assert_eq!((stable_for_all(&mut a), has_left(&a, "c")), (1, Some(true)));
     assert_eq!(has_left(&a, "d"), None, "nobody ever heard of it");
     talk_at(&mut a, &mut b, at(4));
     assert_eq!(has_left(&b, "c"), Some(true));
     word_of_c(&mut a, 6, 0);
-    assert_eq!(stable_for_all(&a), 0, "it lives");
+    assert_eq!(stable_for_all(&mut a), 0, "it lives");
 }
 
 #[test]
@@ -128,6 +130,7 @@ fn what_is_held_here_alone_is_known() {
     assert_eq!(a.held_elsewhere(), Held::ByAll);
     // Somebody who cannot be asked is not known to hold it.
     word_of_c(&mut a, 1, 1);
+    a.handle_timeout(at(8));
     assert_eq!(a.held_elsewhere(), Held::ByNeighbors);
     a.close_link(LINK, at(8));
     assert_eq!(a.held_elsewhere(), Held::Nowhere);
