@@ -156,6 +156,8 @@ pub enum Message<'a> {
         bucket: u16,
         /// Whether this is the answer.
         is_answer: bool,
+        /// Chosen by who asks; the answer to that bears it too.
+        token: u64,
         /// At most [`AUDIT_KEYS_MAX`].
         keys: Vec<AuditKey>,
     },
@@ -310,9 +312,9 @@ impl<'a> Message<'a> {
                 out.extend([kind::AUDIT_BUCKETS, range]);
                 write_sums(sums, out);
             }
-            Self::AuditKeys { bucket, is_answer, ref keys } => {
+            Self::AuditKeys { bucket, is_answer, token, ref keys } => {
                 out.extend([kind::AUDIT_KEYS, is_answer.into()]);
-                write_numbers([bucket.into(), keys.len() as u64], out);
+                write_numbers([bucket.into(), token, keys.len() as u64], out);
                 for key in keys {
                     out.push(key.tombstone.into());
                     write_sums(&[key.key_hash, key.effective_ns.cast_unsigned(), key.sum], out);
@@ -491,7 +493,7 @@ impl<'a> Reader<'a> {
     }
 
     fn audit_keys(&mut self) -> Option<Message<'a>> {
-        let (is_answer, bucket) = (self.flag()?, self.small()?);
+        let (is_answer, bucket, token) = (self.flag()?, self.small()?, self.number()?);
         let count = usize::try_from(self.number()?).ok().filter(|&n| n <= AUDIT_KEYS_MAX)?;
         let keys = (0..count).map(|_| {
             let (tombstone, key_hash) = (self.flag()?, self.sum()?);
@@ -499,7 +501,7 @@ impl<'a> Reader<'a> {
             Some(AuditKey { key_hash, effective_ns, tombstone, sum })
         });
         let keys = keys.collect::<Option<_>>()?;
-        Some(Message::AuditKeys { bucket, is_answer, keys })
+        Some(Message::AuditKeys { bucket, is_answer, token, keys })
     }
 
     fn member(&mut self) -> Option<Message<'a>> {
@@ -568,7 +570,12 @@ mod tests {
             Message::AuditRoot { is_answer: true, sum: u64::MAX },
             Message::AuditRanges { sums: (1..=256).collect() },
             Message::AuditBuckets { range: 255, sums: vec![7; 256] },
-            Message::AuditKeys { bucket: 0xfffe, is_answer: false, keys: vec![audited] },
+            Message::AuditKeys {
+                bucket: 0xfffe,
+                is_answer: false,
+                token: 300,
+                keys: vec![audited],
+            },
             Message::Member {
                 origin: 2,
                 counter: 9,

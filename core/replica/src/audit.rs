@@ -30,6 +30,10 @@ const RANGES_MAX: usize = 8;
 /// Buckets whose keys are to be found, at most: bounds what a neighbour's lists take.
 const JOBS_MAX: usize = 64;
 
+/// In this many times what a difference takes to settle an answer comes, or the question was lost among too
+/// many and is asked anew.
+const ANSWERED_WITHIN: u32 = 16;
+
 /// How one neighbour compared when it was last asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -54,10 +58,11 @@ pub struct AuditReport {
 
 #[derive(Debug, Default)]
 pub(crate) struct Audit {
-    rounds: u64,
     repairs: u64,
     jobs: Vec<Job>,
     scan: Option<Scan>,
+    /// The last token of a question.
+    token: u64,
     /// Where to begin when more differs than is gone into.
     turn: usize,
 }
@@ -68,9 +73,16 @@ struct Job {
     link: LinkId,
     bucket: u16,
     /// To compare them with these.
-    theirs: Option<Vec<AuditKey>>,
-    /// To send them.
-    send: bool,
+    theirs: Option<Theirs>,
+    /// To send them, bearing this token.
+    send: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Theirs {
+    keys: Vec<AuditKey>,
+    /// The token of the question, if they are an answer.
+    answers: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -108,6 +120,7 @@ pub(crate) enum Say {
 pub(crate) struct List {
     pub(crate) bucket: u16,
     pub(crate) is_answer: bool,
+    pub(crate) token: u64,
     pub(crate) keys: Vec<AuditKey>,
 }
 
@@ -119,8 +132,9 @@ struct Doubt {
     keys: BTreeMap<u64, Pair>,
     /// What each side has to hold before a difference counts: they of ours, we of theirs.
     needs: Option<(Versions, Versions)>,
-    /// Each side does; what differs in the next list counts.
-    is_ripe: bool,
+    /// Each side does, and has been asked again with this token: what still differs in the answer counts.
+    /// Any other list may have been on its way before.
+    asked: Option<u64>,
 }
 
 type Pair = (Option<AuditKey>, Option<AuditKey>);
@@ -150,7 +164,7 @@ impl Replica {
     /// What audits have shown so far.
     pub fn audits(&self) -> AuditReport {
         AuditReport {
-            rounds: self.audit.rounds,
+            rounds: self.happenings.audits,
             repairs: self.audit.repairs,
             doubted: self.links.values().map(|link| link.audit.doubts.len()).sum(),
             links: self.links.iter().map(|(&id, link)| (id, link.audit.verdict)).collect(),
@@ -167,7 +181,7 @@ impl Replica {
     fn judge(&mut self, id: LinkId, ranges_differing: usize, now: Now) {
         if let Some(link) = self.links.get_mut(&id) {
             link.audit.verdict = Some(Verdict { at: now.instant, ranges_differing });
-            self.audit.rounds += 1;
+            self.happenings.audits += 1;
         }
     }
 
@@ -210,7 +224,7 @@ impl Replica {
             .map(|low| u16::from_be_bytes([range, low]))
             .collect();
         for bucket in differing {
-            self.want(Job { link: id, bucket, theirs: None, send: true });
+            self.ask(id, bucket);
         }
     }
 
@@ -219,10 +233,21 @@ impl Replica {
         &mut self,
         id: LinkId,
         bucket: u16,
-        is_answer: bool,
+        answers: Option<u64>,
+        token: u64,
         keys: &[AuditKey],
     ) {
-        self.want(Job { link: id, bucket, theirs: Some(keys.to_vec()), send: !is_answer });
+        let theirs = Some(Theirs { keys: keys.to_vec(), answers });
+        let send = answers.is_none().then_some(token);
+        self.want(Job { link: id, bucket, theirs, send });
+    }
+
+    /// Asks for the keys of a bucket; returns the token that the answer will bear.
+    fn ask(&mut self, id: LinkId, bucket: u16) -> u64 {
+        self.audit.token += 1;
+        let send = Some(self.audit.token);
+        self.want(Job { link: id, bucket, theirs: None, send });
+        self.audit.token
     }
 
     fn want(&mut self, job: Job) {
@@ -262,7 +287,12 @@ impl Replica {
         for (&id, link) in &mut self.links {
             for (&bucket, doubt) in &mut link.audit.doubts {
                 self.busy = true;
-                if doubt.is_ripe || now.instant.since(doubt.since) < settle {
+                if doubt.asked.is_some()
+                    && now.instant.since(doubt.since) > ANSWERED_WITHIN * settle
+                {
+                    (doubt.since, doubt.needs, doubt.asked) = (now.instant, None, None);
+                }
+                if doubt.asked.is_some() || now.instant.since(doubt.since) < settle {
                     continue;
                 }
                 let (theirs_to, ours_to) = doubt.needs.get_or_insert_with(|| {
@@ -273,13 +303,16 @@ impl Replica {
                     self.streams.get(at.at()).is_some_and(|stream| stream.version >= to)
                 });
                 if they_hold && we_hold {
-                    doubt.is_ripe = true;
-                    ripe.push(Job { link: id, bucket, theirs: None, send: true });
+                    ripe.push((id, bucket));
                 }
             }
         }
-        for job in ripe {
-            self.want(job);
+        for (id, bucket) in ripe {
+            let token = self.ask(id, bucket);
+            let doubts = self.links.get_mut(&id).map(|link| &mut link.audit.doubts);
+            if let Some(doubt) = doubts.and_then(|doubts| doubts.get_mut(&bucket)) {
+                doubt.asked = Some(token);
+            }
         }
     }
 
@@ -314,12 +347,12 @@ impl Replica {
             if let Some(theirs) = job.theirs {
                 self.compare(job.link, job.bucket, found, &theirs, now);
             }
-            if job.send
+            if let Some(token) = job.send
                 && let Some(link) = self.links.get_mut(&job.link)
                 && link.audit.lists.len() < JOBS_MAX
             {
                 let keys = found.iter().map(|&(key, _)| key).collect();
-                link.audit.lists.push_back(List { bucket: job.bucket, is_answer, keys });
+                link.audit.lists.push_back(List { bucket: job.bucket, is_answer, token, keys });
                 self.wake(job.link);
             }
         }
@@ -331,14 +364,14 @@ impl Replica {
         id: LinkId,
         bucket: u16,
         found: &[(AuditKey, KeyIx)],
-        theirs: &[AuditKey],
+        theirs: &Theirs,
         now: Now,
     ) {
         let mut pairs: BTreeMap<u64, (Pair, Option<KeyIx>)> = BTreeMap::new();
         for &(mine, key) in found {
             pairs.insert(mine.key_hash, ((Some(mine), None), Some(key)));
         }
-        for &their in theirs {
+        for &their in &theirs.keys {
             pairs.entry(their.key_hash).or_default().0.1 = Some(their);
         }
         pairs.retain(|_, ((mine, theirs), _)| {
@@ -352,7 +385,7 @@ impl Replica {
                 let still =
                     |hash: &u64, pair: &Pair| pairs.get(hash).is_some_and(|(p, _)| p == pair);
                 doubt.keys.retain(|hash, pair| still(hash, pair));
-                if doubt.is_ripe {
+                if doubt.asked.is_some() && doubt.asked == theirs.answers {
                     for (hash, (mine, theirs)) in doubt.keys {
                         let rank = |key: &AuditKey| (key.effective_ns, key.tombstone, key.sum);
                         let key = pairs.get(&hash).and_then(|&(_, key)| key);
@@ -366,8 +399,9 @@ impl Replica {
             }
             None if !pairs.is_empty() => {
                 let keys = pairs.into_iter().map(|(hash, (pair, _))| (hash, pair)).collect();
-                let doubt = Doubt { since: now.instant, keys, needs: None, is_ripe: false };
+                let doubt = Doubt { since: now.instant, keys, needs: None, asked: None };
                 link.audit.doubts.insert(bucket, doubt);
+                self.happenings.audit_doubts += 1;
                 self.busy = true;
             }
             None => {}

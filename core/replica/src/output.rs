@@ -97,6 +97,10 @@ pub struct Happenings {
     pub tombstones_repeated: u64,
     /// Entries that were withheld from a link until they were committed.
     pub withheld_sent: u64,
+    /// Comparisons with a neighbour that came to an end.
+    pub audits: u64,
+    /// Buckets of keys that differed in one.
+    pub audit_doubts: u64,
     /// Commits that came too early to be used.
     pub commits_ignored: u64,
 }
@@ -119,6 +123,8 @@ impl Happenings {
             tombstones_collected,
             tombstones_repeated,
             withheld_sent,
+            audits,
+            audit_doubts,
             commits_ignored,
         } = other;
         self.entries += entries;
@@ -135,6 +141,8 @@ impl Happenings {
         self.tombstones_collected += tombstones_collected;
         self.tombstones_repeated += tombstones_repeated;
         self.withheld_sent += withheld_sent;
+        self.audits += audits;
+        self.audit_doubts += audit_doubts;
         self.commits_ignored += commits_ignored;
     }
 }

@@ -400,8 +400,8 @@ impl Replica {
                 self.hear_buckets(id, range, sums);
                 Ok(())
             }
-            Message::AuditKeys { bucket, is_answer, ref keys } => {
-                self.hear_keys(id, bucket, is_answer, keys);
+            Message::AuditKeys { bucket, is_answer, token, ref keys } => {
+                self.hear_keys(id, bucket, is_answer.then_some(token), token, keys);
                 Ok(())
             }
             // These concern the link, not what is known.

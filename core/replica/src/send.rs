@@ -45,9 +45,9 @@ impl Replica {
         out.watermarks(now);
         out.members(&self.members, now);
         out.floors();
-        out.audit();
         out.snapshot();
         out.streams();
+        out.audit();
         out.link.waiting = out.put == 0;
     }
 }
@@ -182,8 +182,11 @@ impl<S: Sink> Out<'_, S> {
         }
     }
 
-    /// Few and far between, and at most a few frames at a time.
+    /// Last of all: a link that still has entries to carry has no use for it.
     fn audit(&mut self) {
+        if !self.link.dirty.is_empty() || self.link.snapshot_out.is_some() {
+            return;
+        }
         let sums = &self.store.sums;
         while !self.sink.is_full() {
             let message = if let Some(say) = self.link.audit.say.pop_first() {
@@ -195,9 +198,10 @@ impl<S: Sink> Out<'_, S> {
                         Message::AuditBuckets { range, sums: sums.buckets(range).to_vec() }
                     }
                 }
-            } else if let Some(List { bucket, is_answer, keys }) = self.link.audit.lists.pop_front()
+            } else if let Some(List { bucket, is_answer, token, keys }) =
+                self.link.audit.lists.pop_front()
             {
-                Message::AuditKeys { bucket, is_answer, keys }
+                Message::AuditKeys { bucket, is_answer, token, keys }
             } else {
                 return;
             };

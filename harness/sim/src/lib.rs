@@ -1,22 +1,34 @@
 //! Replicas on one seed, one made-up clock and a faulty network, against an oracle.
 //!
 //! A seed decides everything: how many nodes and links, who writes what when, which links are slow,
-//! cut, or cut one way, who crashes. Messages travel as the bytes they are on the wire, in order, a
-//! bounded number at a time, until a connection ends; then what was on it is lost.
+//! cut, cut one way, or doubled, who crashes, whose clock jumps. Messages travel as the bytes they are on
+//! the wire, in order, a bounded number at a time, until a connection ends; then what was on it is lost,
+//! or all but a first part.
 //!
 //! The oracle is strict about what must hold at every moment (a node never goes back, neither in what
 //! it shows of a key nor in how far it claims to hold a stream) and, after everything was healed and
 //! time has passed, about the end: all nodes show the same.
+//!
+//! Absent: the bytes of hellos, pings and back-off, which are a server's and not a replica's.
 
+mod broadcast;
 mod chance;
+mod history;
+mod jobs;
 mod net;
+mod network;
 mod oracle;
 mod plan;
-mod run;
+mod report;
+mod rest;
 mod shrink;
+mod temper;
 
-pub use plan::{Plan, Step, Time};
-pub use run::{Failure, Report, run, shrink};
+pub use broadcast::{Bar, Figures, Mesh, Setting, broadcast, settings};
+pub use history::{Failure, run, shrink};
+pub use jobs::{Batch, Outcome};
+pub use plan::{Graph, Kind, Plan, Step, Time};
+pub use report::Report;
 
 #[cfg(test)]
 mod tests {
@@ -40,5 +52,22 @@ mod tests {
         let (plan, failure) = shrink(seed, mutant).unwrap();
         assert!(plan.steps.len() < whole.steps.len());
         assert!(!failure.trace.is_empty());
+    }
+
+    #[test]
+    fn what_comes_out_does_not_depend_on_the_threads() {
+        let batch = |jobs, mutant, keep_going| {
+            Batch { seeds: 0..100, mutant, jobs, keep_going, progress: false }.run()
+        };
+        assert_eq!(batch(1, None, false).report.counts(), batch(3, None, false).report.counts());
+        let mutant = Some(Mutant::CommitEarlyInLog);
+        for keep_going in [false, true] {
+            let seeds = |outcome: &Outcome| {
+                outcome.failures.iter().map(|failure| failure.seed).collect::<Vec<_>>()
+            };
+            let (one, three) = (batch(1, mutant, keep_going), batch(3, mutant, keep_going));
+            assert!(!one.failures.is_empty());
+            assert_eq!(seeds(&one), seeds(&three));
+        }
     }
 }

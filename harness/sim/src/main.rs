@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use herd_replica::Mutant;
-use herd_sim::{Report, run, shrink};
+use herd_sim::{Batch, Setting, broadcast, run, shrink};
 use std::process::ExitCode;
 
 /// Run histories of replicas against the oracle.
@@ -14,12 +14,21 @@ struct Arguments {
     /// The first one
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Print everything that happens
+    /// Threads; what comes out does not depend on them [default: as many as there are cores]
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Print everything that happens, on one thread
     #[arg(long)]
     trace: bool,
     /// Make every known fault on purpose, and see that each is found within so many seeds
     #[arg(long)]
     mutants: bool,
+    /// With --mutants: only those that are found within some hundred seeds
+    #[arg(long, requires = "mutants")]
+    quick: bool,
+    /// Count the messages for each broadcast among 25 servers, and hold them against the public bars
+    #[arg(long)]
+    broadcast: bool,
     /// Make this fault on purpose
     #[arg(long, value_parser = mutant)]
     mutant: Option<Mutant>,
@@ -28,31 +37,68 @@ struct Arguments {
     keep_going: bool,
 }
 
+/// These need more seeds than a check before each merge has time for.
+const SLOW: [Mutant; 7] = [
+    Mutant::AdoptAgain,
+    Mutant::TombstoneAtOnce,
+    Mutant::CollectedResent,
+    Mutant::TombstonePhaseKept,
+    Mutant::DuplicateAheadEnds,
+    Mutant::SnapshotNotRestarted,
+    Mutant::SnapshotKeepsAll,
+];
+
+/// In so many seeds everything must have happened at least once.
+const ALL_HAPPENS_WITHIN: u64 = 10_000;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.mutants {
-        return kill_mutants(&arguments);
+    if arguments.broadcast {
+        broadcasts()
+    } else if arguments.mutants {
+        kill_mutants(&arguments)
+    } else if arguments.trace {
+        trace(&arguments)
+    } else {
+        run_seeds(&arguments)
     }
-    let mut total = Report::default();
-    let mut failed = 0;
-    for seed in arguments.from..arguments.from + arguments.seeds {
-        match run(seed, arguments.mutant, arguments.trace) {
-            Ok(report) => total.add(&report),
-            Err(failure) => {
-                println!("seed {seed} failed: {}", failure.what);
-                failed += 1;
-                if !arguments.keep_going {
-                    explain(seed, arguments.mutant, &failure.trace);
-                    return ExitCode::FAILURE;
-                }
-            }
+}
+
+impl Arguments {
+    fn batch(&self, mutant: Option<Mutant>) -> Batch {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        Batch {
+            seeds: self.from..self.from.saturating_add(self.seeds),
+            mutant,
+            jobs: self.jobs.unwrap_or_else(cores),
+            keep_going: self.keep_going,
+            progress: !self.mutants,
         }
     }
-    for (what, times) in total.counts() {
+}
+
+fn run_seeds(arguments: &Arguments) -> ExitCode {
+    let outcome = arguments.batch(arguments.mutant).run();
+    for failure in &outcome.failures {
+        println!("seed {} failed: {}", failure.seed, failure.what);
+    }
+    if let Some(first) = outcome.failures.first()
+        && !arguments.keep_going
+    {
+        explain(first.seed, arguments.mutant);
+        return ExitCode::FAILURE;
+    }
+    let mut never = 0;
+    for (what, times) in outcome.report.counts() {
+        never += u64::from(times == 0);
         println!("{times:>12}  {what}{}", if times == 0 { "  NEVER HAPPENED" } else { "" });
     }
-    println!("{} seeds, {failed} failed", arguments.seeds);
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!("{} seeds, {} failed", arguments.seeds, outcome.failures.len());
+    if never > 0 && arguments.seeds >= ALL_HAPPENS_WITHIN {
+        println!("{never} things never happened, so they were not tested");
+        return ExitCode::FAILURE;
+    }
+    if outcome.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn mutant(name: &str) -> Result<Mutant, String> {
@@ -60,30 +106,73 @@ fn mutant(name: &str) -> Result<Mutant, String> {
     found.ok_or_else(|| format!("no such mutant; there are {:?}", Mutant::ALL))
 }
 
-/// Prints a history that fails, shortened unless all of it was asked for.
-fn explain(seed: u64, mutant: Option<Mutant>, trace: &[String]) {
-    if trace.is_empty() {
-        if let Some((plan, failure)) = shrink(seed, mutant) {
-            println!("shortened to {} steps:", plan.steps.len());
+/// Prints whole histories that fail.
+fn trace(arguments: &Arguments) -> ExitCode {
+    for seed in arguments.from..arguments.from.saturating_add(arguments.seeds) {
+        if let Err(failure) = run(seed, arguments.mutant, true) {
             for line in &failure.trace {
                 println!("{line}");
             }
-            println!("{}", failure.what);
-        }
-    } else {
-        for line in trace {
-            println!("{line}");
+            println!("seed {seed} failed: {}", failure.what);
+            return ExitCode::FAILURE;
         }
     }
-    println!("repeat it: cargo xtask sim --from {seed} --seeds 1 --trace");
+    ExitCode::SUCCESS
+}
+
+/// Prints a history that fails, shortened.
+fn explain(seed: u64, mutant: Option<Mutant>) {
+    if let Some((plan, failure)) = shrink(seed, mutant) {
+        println!("shortened to {} steps:", plan.steps.len());
+        for line in &failure.trace {
+            println!("{line}");
+        }
+        println!("{}", failure.what);
+    }
+    let mutant = mutant.map(|mutant| format!(" --mutant {mutant:?}")).unwrap_or_default();
+    println!("repeat it: cargo xtask sim --from {seed} --seeds 1{mutant} --trace");
+}
+
+/// Prints the figures of every setting. The rule is in `broadcast.rs`.
+fn broadcasts() -> ExitCode {
+    println!(
+        "25 servers, 100 operations a second, half broadcasts, for 20 s; every batch handed to a link"
+    );
+    println!("counts; latency is until the last server shows a broadcast");
+    println!(" messages/op   median      max  bar");
+    let mut above = 0;
+    for (setting, bar) in herd_sim::settings() {
+        let Setting { mesh, delay, hold, watermarks_every, tell_every } = setting;
+        let figures = broadcast(setting);
+        let is_below = figures.zip(bar).map(|(figures, bar)| figures.is_below(bar));
+        above += u32::from(is_below == Some(false) || figures.is_none());
+        let verdict = match is_below {
+            Some(true) => "below",
+            Some(false) => "ABOVE",
+            None => "none",
+        };
+        if let Some(figures) = figures {
+            let (median, max) = (figures.median.as_millis(), figures.max.as_millis());
+            let messages = figures.messages_per_operation();
+            print!("{messages:>12.2} {median:>5} ms {max:>5} ms  {verdict}: ");
+        } else {
+            print!("did not reach everyone: ");
+        }
+        println!(
+            "{mesh:?}, {delay:?} one way, held {hold:?}, watermarks every {watermarks_every:?}, \
+             members every {tell_every:?}"
+        );
+    }
+    if above == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn kill_mutants(arguments: &Arguments) -> ExitCode {
     let mut living = 0;
-    for mutant in Mutant::ALL {
-        let seeds = arguments.from..arguments.from + arguments.seeds;
-        let killed = seeds.into_iter().find_map(|seed| run(seed, Some(mutant), false).err());
-        if let Some(failure) = killed {
+    let chosen = |mutant: &Mutant| !arguments.quick || !SLOW.contains(mutant);
+    let mutants: Vec<_> = Mutant::ALL.into_iter().filter(chosen).collect();
+    for &mutant in &mutants {
+        let outcome = Batch { keep_going: false, ..arguments.batch(Some(mutant)) }.run();
+        if let Some(failure) = outcome.failures.first() {
             let after = failure.seed - arguments.from + 1;
             let what: String = failure.what.chars().take(90).collect();
             println!("{mutant:?}: found after {after} seeds: {what}");
@@ -92,6 +181,6 @@ fn kill_mutants(arguments: &Arguments) -> ExitCode {
             println!("{mutant:?}: NOT FOUND within {} seeds", arguments.seeds);
         }
     }
-    println!("{} mutants, {living} not found", Mutant::ALL.len());
+    println!("{} mutants, {living} not found", mutants.len());
     if living == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

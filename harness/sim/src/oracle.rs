@@ -1,131 +1,314 @@
 //! What must hold at every moment, and at the end.
 
-use herd_replica::{Origin, Record, Replica};
-use std::collections::{BTreeMap, BTreeSet};
+use herd_replica::{Cursor, Happenings, Origin, Record, Replica};
+use std::collections::BTreeMap;
 
 /// By what two records of one key are ordered, without the origin.
-pub(crate) type Rank = (i64, bool, Vec<u8>);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank {
+    pub(crate) ns: i64,
+    pub(crate) tombstone: bool,
+    /// The value's bytes, of which the simulator writes at most eight.
+    value: u64,
+}
 
-/// What every node has shown so far.
+/// Everything that was said and shown so far.
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
-    shown: BTreeMap<usize, BTreeMap<Vec<u8>, Rank>>,
-    versions: BTreeMap<usize, BTreeMap<Origin, u64>>,
-    /// Everything that any node ever took from a client.
-    accepted: BTreeMap<Vec<u8>, BTreeSet<Rank>>,
+    nodes: Vec<Option<Box<Life>>>,
+    origins: BTreeMap<Origin, usize>,
     /// What each origin wrote from its clients, by its numbers.
-    issued: BTreeMap<Origin, BTreeMap<u64, (Vec<u8>, Rank)>>,
-    forgotten: BTreeSet<Vec<u8>>,
+    issued: Vec<Vec<(u64, u64, Rank)>>,
+    keys: BTreeMap<u64, Key>,
+}
+
+/// One key.
+#[derive(Debug, Default)]
+struct Key {
+    /// Everything that any node ever took from a client, and whether its server had reason not to know
+    /// that the key had been forgotten.
+    accepted: BTreeMap<Rank, Lawful>,
+    /// Every tombstone that a client asked for, and when.
+    forgotten: Vec<(Rank, u64)>,
+}
+
+/// Whether a record below a tombstone may be shown after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lawful {
+    /// No: it was said before the tombstone was heard.
+    Never,
+    /// It was said anew, to a server that had dropped the tombstone or lost its memory.
+    Anew,
+}
+
+/// What a node has shown in one life.
+#[derive(Debug, Default)]
+struct Life {
+    born_ns: u64,
+    cursor: Cursor,
+    removed: u64,
+    shown: BTreeMap<u64, Rank>,
+    /// The greatest tombstones that were shown.
+    buried: BTreeMap<u64, Rank>,
+    /// The greatest that it took from a client.
+    taken: BTreeMap<u64, Rank>,
+    /// How far it claimed to hold each stream, in the order of the replica's own numbers.
+    streams: Vec<(usize, u64)>,
 }
 
 pub(crate) fn rank(record: &Record<'_>) -> Rank {
-    (record.effective_ns, record.tombstone, record.value.to_vec())
+    let mut value = [0; 8];
+    for (to, from) in value.iter_mut().zip(record.value) {
+        *to = *from;
+    }
+    let value = u64::from_be_bytes(value);
+    Rank { ns: record.effective_ns, tombstone: record.tombstone, value }
+}
+
+/// Keys are numbers in digits.
+pub(crate) fn key_of(record: &Record<'_>) -> u64 {
+    record.key.iter().fold(0, |number, digit| number * 10 + u64::from(digit.wrapping_sub(b'0')))
 }
 
 impl Oracle {
-    /// A node has lost its memory; nothing binds what it shows from now on.
-    pub(crate) fn forget(&mut self, node: usize) {
-        self.shown.remove(&node);
-        self.versions.remove(&node);
+    /// A node begins with nothing; nothing binds what it shows from now on.
+    pub(crate) fn begin(&mut self, node: usize, now_ns: u64) {
+        if self.nodes.len() <= node {
+            self.nodes.resize_with(node + 1, || None);
+        }
+        self.nodes[node] = Some(Box::new(Life { born_ns: now_ns, ..Life::default() }));
+    }
+
+    /// A node has lost its memory.
+    pub(crate) fn end(&mut self, node: usize) {
+        self.nodes[node] = None;
+    }
+
+    /// Whether `node` may take a record of this time without knowing that the key was forgotten.
+    pub(crate) fn lawful(&self, node: usize, key: u64, ns: i64) -> Lawful {
+        let Some(life) = &self.nodes[node] else { return Lawful::Never };
+        let dropped = life.buried.get(&key).is_some_and(|buried| buried.ns >= ns);
+        let forgotten = self.keys.get(&key).map(|key| &key.forgotten[..]).unwrap_or_default();
+        let before_birth = forgotten.iter().any(|&(rank, at)| rank.ns >= ns && at <= life.born_ns);
+        if dropped || before_birth { Lawful::Anew } else { Lawful::Never }
     }
 
     /// A node has taken a record from a client.
-    pub(crate) fn accept(&mut self, record: &Record<'_>, replica: &Replica) {
+    pub(crate) fn accept(
+        &mut self,
+        node: usize,
+        record: &Record<'_>,
+        lawful: Lawful,
+        replica: &Replica,
+        now_ns: u64,
+    ) {
+        let (key, rank) = (key_of(record), rank(record));
         if let Some(own) = replica.streams().next() {
-            let issued = self.issued.entry(own.origin.clone()).or_default();
-            issued.insert(own.version, (record.key.to_vec(), rank(record)));
+            let origin = self.origin(own.origin);
+            if let Some(issued) = self.issued.get_mut(origin) {
+                issued.push((own.version, key, rank));
+            }
         }
-        if record.tombstone {
-            self.forgotten.insert(record.key.to_vec());
+        if let Some(life) = &mut self.nodes[node] {
+            life.taken.entry(key).and_modify(|taken| *taken = rank.max(*taken)).or_insert(rank);
         }
-        self.accepted.entry(record.key.to_vec()).or_default().insert(rank(record));
+        let said = self.keys.entry(key).or_default();
+        said.accepted.entry(rank).and_modify(|l| *l = lawful.max(*l)).or_insert(lawful);
+        if rank.tombstone {
+            said.forgotten.push((rank, now_ns));
+        }
     }
 
-    /// The greatest that a node has shown of a key in this life.
-    pub(crate) fn shown(&self, node: usize, key: &[u8]) -> Option<&Rank> {
-        self.shown.get(&node)?.get(key)
+    fn origin(&mut self, origin: &Origin) -> usize {
+        if let Some(&known) = self.origins.get(origin) {
+            return known;
+        }
+        let number = self.origins.len();
+        self.origins.insert(origin.clone(), number);
+        self.issued.push(Vec::new());
+        number
     }
 
     /// A node never goes back: not in what it shows of a key, not in how far it holds a stream; and
     /// it shows nothing that nobody said.
     pub(crate) fn check(&mut self, node: usize, replica: &mut Replica) -> Result<(), String> {
-        self.check_streams(node, replica)?;
+        // Taken out while it is looked at, since the rest is asked meanwhile.
+        let Some(mut life) = self.nodes[node].take() else { return Ok(()) };
+        let checked = self
+            .check_streams(node, replica, &mut life)
+            .and_then(|()| self.check_shown(node, replica, &mut life));
+        self.nodes[node] = Some(life);
+        checked
+    }
+
+    fn check_shown(
+        &self,
+        node: usize,
+        replica: &mut Replica,
+        life: &mut Life,
+    ) -> Result<(), String> {
         if !replica.take_changed() {
             return Ok(());
         }
-        let shown = self.shown.entry(node).or_default();
-        for record in replica.records() {
-            let before = shown.get(record.key);
-            let known = |b: &Rank| {
-                (b.0, b.1, &b.2[..]) == (record.effective_ns, record.tombstone, record.value)
-            };
-            if before.is_some_and(known) {
+        while let Some(record) = replica.poll_change(&mut life.cursor) {
+            let (key, now) = (key_of(&record), rank(&record));
+            let before = life.shown.insert(key, now);
+            if before == Some(now) {
                 continue;
             }
-            let now = rank(&record);
-            let key = record.key.escape_ascii();
-            if before.is_some_and(|before| *before > now) {
-                return Err(format!("node {node} went back on {key}: {before:?} to {now:?}"));
-            }
-            if !self.accepted.get(record.key).is_some_and(|ranks| ranks.contains(&now)) {
+            let Some(said) = self.keys.get(&key) else {
+                return Err(format!("node {node} shows key {key}, of which nobody spoke"));
+            };
+            // A tombstone that somebody repeats has the time of the one that was asked for.
+            let first = if now.tombstone { Rank { value: 0, ..now } } else { now };
+            let Some(&lawful) = said.accepted.get(&first) else {
                 return Err(format!("node {node} shows of {key} what nobody said: {now:?}"));
+            };
+            let back = before.max(life.buried.get(&key).copied()).filter(|before| *before > now);
+            if let Some(before) = back {
+                let forgotten = said.is_forgotten(before) && now < before;
+                if lawful == Lawful::Never || !forgotten {
+                    return Err(format!("node {node} went back on {key}: {before:?} to {now:?}"));
+                }
             }
-            shown.insert(record.key.to_vec(), now);
+            if now.tombstone {
+                life.buried.entry(key).and_modify(|b| *b = now.max(*b)).or_insert(now);
+            }
+        }
+        let removed = removed(&replica.happenings());
+        if removed != life.removed {
+            life.removed = removed;
+            self.check_lost(node, replica, life)?;
         }
         Ok(())
     }
 
-    fn check_streams(&mut self, node: usize, replica: &Replica) -> Result<(), String> {
-        let versions = self.versions.entry(node).or_default();
-        for stream in replica.streams() {
-            let (origin, version) = (stream.origin, stream.version);
+    fn check_streams(
+        &mut self,
+        node: usize,
+        replica: &Replica,
+        life: &mut Life,
+    ) -> Result<(), String> {
+        for (at, stream) in replica.streams().enumerate() {
+            let version = stream.version;
             if stream.floor > version {
                 return Err(format!("node {node}: {stream:?} has its floor above its version"));
             }
-            let before = versions.get(origin).copied();
-            if before.is_some_and(|before| version < before) {
-                return Err(format!(
-                    "node {node} went back on {origin:?}: {before:?} to {version}"
-                ));
+            let (origin, before) = match life.streams.get(at).copied() {
+                Some((_, before)) if before == version => continue,
+                Some(known) => known,
+                None => (self.origin(stream.origin), 0),
+            };
+            if version < before {
+                let origin = stream.origin;
+                return Err(format!("node {node} went back on {origin:?}: {before} to {version}"));
             }
-            if before != Some(version) {
-                // Whoever claims to hold a stream shows of each key at least what was written there.
-                let new = before.unwrap_or_default()..=version;
-                let issued =
-                    self.issued.get(origin).into_iter().flat_map(|all| all.range(new.clone()));
-                for (sequence, (key, written)) in issued {
-                    let shown = replica.get(key);
-                    let holds = match &shown {
-                        Some(shown) => rank(shown) >= *written,
-                        None => self.forgotten.contains(key),
-                    };
-                    if !holds {
-                        let key = key.escape_ascii();
-                        return Err(format!(
-                            "node {node} claims {origin:?} up to {version}, but lacks {sequence} of \
-                             {key}: shows {shown:?}"
-                        ));
-                    }
-                }
-                versions.insert(origin.clone(), version);
+            self.check_claim(node, replica, origin, (before, version))?;
+            if let Some(known) = life.streams.get_mut(at) {
+                known.1 = version;
+            } else {
+                life.streams.push((origin, version));
             }
         }
         Ok(())
+    }
+
+    /// Whoever claims to hold a stream shows of each key at least what was written there.
+    fn check_claim(
+        &self,
+        node: usize,
+        replica: &Replica,
+        origin: usize,
+        (before, version): (u64, u64),
+    ) -> Result<(), String> {
+        let issued = self.issued.get(origin).map(|issued| &issued[..]).unwrap_or_default();
+        let start = issued.partition_point(|&(sequence, ..)| sequence < before);
+        for &(sequence, key, written) in issued.get(start..).unwrap_or_default() {
+            if sequence > version {
+                break;
+            }
+            if !self.covers(key, shown(replica, key), written) {
+                return Err(format!(
+                    "node {node} claims stream {origin} up to {version}, but lacks {sequence} of \
+                     {key}: shows {:?}",
+                    shown(replica, key)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a node that shows this can have heard of `written`: it shows as much, or the key was
+    /// forgotten since, and what it shows was said anew after that.
+    fn covers(&self, key: u64, shown: Option<Rank>, written: Rank) -> bool {
+        let Some(said) = self.keys.get(&key) else { return false };
+        match shown {
+            Some(shown) if shown >= written => true,
+            Some(shown) => {
+                said.accepted.get(&shown) == Some(&Lawful::Anew) && said.is_forgotten(written)
+            }
+            None => said.is_forgotten(written),
+        }
     }
 
     /// Nothing but what was forgotten may disappear.
-    pub(crate) fn check_lost(&self, node: usize, replica: &Replica) -> Result<(), String> {
-        for (key, before) in self.shown.get(&node).into_iter().flatten() {
-            if !before.1 && replica.get(key).is_none() {
-                return Err(format!("node {node} lost {}: {before:?}", key.escape_ascii()));
+    fn check_lost(&self, node: usize, replica: &Replica, life: &mut Life) -> Result<(), String> {
+        let gone: Vec<_> = life
+            .shown
+            .iter()
+            .filter(|&(&key, _)| shown(replica, key).is_none())
+            .map(|(&key, &before)| (key, before))
+            .collect();
+        for (key, before) in gone {
+            life.shown.remove(&key);
+            if !self.keys.get(&key).is_some_and(|said| said.is_forgotten(before)) {
+                return Err(format!("node {node} lost {key}: {before:?}"));
             }
         }
         Ok(())
     }
 
-    /// What a node shows, tombstones left out.
-    pub(crate) fn view(replica: &Replica) -> BTreeMap<Vec<u8>, Rank> {
-        let alive = replica.records().filter(|record| !record.tombstone);
-        alive.map(|record| (record.key.to_vec(), rank(&record))).collect()
+    /// At the end every node shows at least what it has ever taken from a client.
+    pub(crate) fn check_end(&self, node: usize, replica: &Replica) -> Result<(), String> {
+        let Some(life) = &self.nodes[node] else { return Ok(()) };
+        for (&key, &taken) in &life.taken {
+            if !self.covers(key, shown(replica, key), taken) {
+                return Err(format!("node {node} at rest lacks {taken:?} of {key}"));
+            }
+        }
+        Ok(())
     }
+}
+
+impl Key {
+    /// Whether somebody asked for this, or something greater, to be forgotten.
+    fn is_forgotten(&self, rank: Rank) -> bool {
+        self.forgotten
+            .iter()
+            .any(|&(tombstone, _)| (tombstone.ns, true) >= (rank.ns, rank.tombstone))
+    }
+}
+
+fn shown(replica: &Replica, key: u64) -> Option<Rank> {
+    let mut text = [0; 20];
+    replica.get(digits(key, &mut text)).map(|record| rank(&record))
+}
+
+/// A key's name.
+pub(crate) fn digits(mut key: u64, text: &mut [u8; 20]) -> &[u8] {
+    let mut start = text.len();
+    for (at, digit) in text.iter_mut().enumerate().rev() {
+        *digit = b'0' + (key % 10) as u8;
+        start = at;
+        key /= 10;
+        if key == 0 {
+            break;
+        }
+    }
+    text.get(start..).unwrap_or_default()
+}
+
+/// How many entries have gone.
+fn removed(happenings: &Happenings) -> u64 {
+    happenings.discarded + happenings.collected + happenings.tombstones_collected
 }

@@ -1,7 +1,7 @@
 //! From a history that fails to a short one that fails too.
 
+use crate::history::{Failure, run_plan};
 use crate::plan::{Plan, Step};
-use crate::run::{Failure, run_plan};
 use herd_replica::Mutant;
 use std::time::Duration;
 
@@ -128,8 +128,11 @@ impl Step {
             | Self::Crash(node)
             | Self::Start(node)
             | Self::Restart(node)
+            | Self::Jump(node, _)
             | Self::Isolate(node) => Some(node),
-            Self::Cut(a, b, _) | Self::Mend(a, b) | Self::Break(a, b) => Some(a.max(b)),
+            Self::Cut(a, b, _) | Self::Mend(a, b) | Self::Break(a, b) | Self::Double(a, b) => {
+                Some(a.max(b))
+            }
             Self::Split(_) | Self::MendAll => None,
         }
     }

@@ -33,6 +33,8 @@ fn frames() -> Vec<(&'static str, Message<'static>)> {
         tombstone: true,
         sum: 0x0807_0605_0403_0201,
     };
+    let audit_keys =
+        Message::AuditKeys { bucket: 0xfedc, is_answer: false, token: 300, keys: vec![audited] };
     vec![
         ("origin", Message::Origin { number: 3, server: "Hill", incarnation: u64::MAX }),
         ("watermark", Message::Watermark { origin: 300, version: 1 }),
@@ -51,10 +53,7 @@ fn frames() -> Vec<(&'static str, Message<'static>)> {
         ("audit-root", Message::AuditRoot { is_answer: true, sum: 0x0102_0304_0506_0708 }),
         ("audit-ranges", Message::AuditRanges { sums: (1..=256).collect() }),
         ("audit-buckets", Message::AuditBuckets { range: 0xfe, sums: (1..=256).rev().collect() }),
-        (
-            "audit-keys",
-            Message::AuditKeys { bucket: 0xfedc, is_answer: false, keys: vec![audited] },
-        ),
+        ("audit-keys", audit_keys),
         ("left", Message::Left { origin: 2, counter: 10 }),
         ("ping", Message::Ping { sent: 1 << 40 }),
         ("pong", Message::Pong { sent: 0 }),
