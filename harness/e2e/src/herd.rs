@@ -217,6 +217,53 @@ impl Herd {
         self.plan = self.plan.clone().set(key, value);
     }
 
+    /// Adds a server that the configs of others do not name until they are written again.
+    #[track_caller]
+    pub fn add(&mut self, name: &str, neighbors: &[&str]) {
+        let mut ports = Address::unused().free_ports(2).into_iter();
+        let mut port = || ports.next().expect("two were asked for");
+        let server = Server {
+            listen: port(),
+            http: port(),
+            routes: BTreeMap::new(),
+            config: self.dir.path().join(format!("{name}.toml")),
+            process: None,
+        };
+        self.servers.insert(name.to_owned(), server);
+        self.plan.names.push(name.to_owned());
+        let links = neighbors.iter().map(|&to| (name.to_owned(), to.to_owned()));
+        self.plan.links.extend(links);
+    }
+
+    /// Takes a server out of all configs that are written from now on; it ends if it still runs.
+    pub fn remove(&mut self, name: &str) {
+        self.servers.remove(name);
+        self.plan.names.retain(|other| other != name);
+        self.plan.links.retain(|(from, to)| from != name && to != name);
+    }
+
+    /// Makes two servers neighbours, or no longer, in all configs that are written from now on.
+    pub fn link(&mut self, from: &str, to: &str, linked: bool) {
+        self.plan.links.retain(|link| *link != (from.to_owned(), to.to_owned()));
+        if linked {
+            self.plan.links.push((from.to_owned(), to.to_owned()));
+        }
+    }
+
+    /// Writes the config of a server anew and has it read.
+    #[track_caller]
+    pub fn reload(&mut self, name: &str) {
+        let text = self.config_text(name);
+        self.reload_text(name, &text);
+    }
+
+    /// Has a server read this config.
+    #[track_caller]
+    pub fn reload_text(&mut self, name: &str, text: &str) {
+        fs::write(self.config(name), text).expect("there is room for a config");
+        self.process(name).signal(Signal::HUP);
+    }
+
     /// The command that starts a server, with its config written.
     #[track_caller]
     pub fn command(&self, name: &str) -> Command {
@@ -403,8 +450,12 @@ impl Herd {
     pub fn wait_linked(&self, name: &str, peers: &[&str]) {
         wait_until(&format!("{name} is linked to {peers:?}"), || {
             let metrics = self.metrics(name);
-            let up = |peer: &&str| metrics.value(&format!("geoherd_link_up{{peer=\"{peer}\"}}"));
-            peers.iter().all(|peer| up(peer) > 0.0)
+            let name = |peer: &str| format!("geoherd_link_up{{peer=\"{peer}\"}}");
+            // A neighbour that the server has just been told of has no sample yet.
+            peers
+                .iter()
+                .map(|peer| name(peer))
+                .all(|up| metrics.has(&up) && metrics.value(&up) > 0.0)
         });
     }
 

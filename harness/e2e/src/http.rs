@@ -51,6 +51,11 @@ impl Metrics {
         Self(samples.map(sample).collect())
     }
 
+    /// Whether there is such a sample.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// The value of `name`, labels and all: `geoherd_link_up{peer="Hill"}`.
     #[track_caller]
     pub fn value(&self, name: &str) -> f64 {

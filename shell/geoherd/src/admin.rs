@@ -65,6 +65,14 @@ enum AdminError {
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 impl Admin {
+    /// The server of that name, unless another address was named for it.
+    pub(crate) fn of_server(mut self, name: &str) -> Self {
+        if self.config.is_some() {
+            self.server.get_or_insert_with(|| name.to_owned());
+        }
+        self
+    }
+
     /// Whom to ask, in this order.
     pub(crate) fn targets(&self) -> anyhow::Result<Targets> {
         let config = self.config.clone().map(|path| ConfigFile { path }.load()).transpose()?;

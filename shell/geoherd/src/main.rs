@@ -12,6 +12,7 @@ mod config_file;
 mod demo;
 mod explain;
 mod forget;
+mod leave;
 mod man;
 mod output;
 mod repl;
@@ -57,6 +58,7 @@ enum Command {
     Forget(forget::Arguments),
     Audit(audit::Arguments),
     Completions(completions::Arguments),
+    Leave(leave::Arguments),
     Man(man::Arguments),
 }
 
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         Command::Forget(arguments) => forget::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
+        Command::Leave(arguments) => leave::run(arguments),
         Command::Man(arguments) => man::run(&arguments),
     };
     result.unwrap_or_else(|error| {

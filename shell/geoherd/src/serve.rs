@@ -3,15 +3,16 @@
 use crate::config_file::ConfigFile;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use herd_server::config::{Config, LogFormat, nearest};
-use herd_server::{Options, serve};
+use herd_server::config::{Config, LogFormat, Report, nearest};
+use herd_server::{Options, ReadConfig, serve};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Run one server of the herd
 ///
 /// Runs in the foreground and prints one line with its addresses when it is ready. SIGTERM or Ctrl-C
-/// makes it answer what it has received and end with 0.
+/// makes it answer what it has received and end with 0. SIGHUP makes it read the config anew and follow
+/// what has changed of its neighbours; what needs a restart is named in the log.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -46,22 +47,36 @@ enum Format {
 }
 
 pub(crate) fn run(arguments: Arguments, version: &'static str) -> anyhow::Result<ExitCode> {
-    let mut config = arguments.config.load_checked()?;
-    let name = arguments.name;
+    let config = arguments.over(arguments.config.load_checked()?);
+    let name = arguments.name.clone();
     if !config.servers.contains_key(&name) {
         return Err(unknown(&name, &config));
     }
-    config.log.dir = arguments.log_dir.or(config.log.dir);
-    config.log.filter = arguments.log_filter.unwrap_or(config.log.filter);
-    config.log.format = match arguments.log_format {
-        Some(Format::Text) => LogFormat::Text,
-        Some(Format::Json) => LogFormat::Json,
-        None => config.log.format,
-    };
-    let options = Options { name, config, data_dir: arguments.data_dir, version };
+    let data_dir = arguments.data_dir.clone();
+    let read_config = ReadConfig::new(move || {
+        let config = arguments.config.load().map_err(|error| format!("{error:#}"))?;
+        let Report { errors, .. } = config.check();
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        if errors.is_empty() { Ok(arguments.over(config)) } else { Err(errors.join("; ")) }
+    });
+    let options = Options { name, config, data_dir, version, read_config };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(serve(options))?;
     Ok(ExitCode::SUCCESS)
+}
+
+impl Arguments {
+    /// The config with the flags over it.
+    fn over(&self, mut config: Config) -> Config {
+        config.log.dir = self.log_dir.clone().or(config.log.dir);
+        config.log.filter = self.log_filter.clone().unwrap_or(config.log.filter);
+        config.log.format = match self.log_format {
+            Some(Format::Text) => LogFormat::Text,
+            Some(Format::Json) => LogFormat::Json,
+            None => config.log.format,
+        };
+        config
+    }
 }
 
 fn unknown(name: &str, config: &Config) -> anyhow::Error {

@@ -5,6 +5,7 @@ use crate::dial::Links;
 use crate::link::Socket;
 use herd_front::line::{Ended, Limits, MayRelay, serve};
 use herd_front::{Host, Phase};
+use parking_lot::RwLock;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -24,7 +25,7 @@ pub(crate) struct Clients {
     limits: Limits,
     write_timeout: Duration,
     connections_max: u64,
-    relays: Relays,
+    relays: Arc<RwLock<Relays>>,
     gone: Arc<Notify>,
 }
 
@@ -33,20 +34,25 @@ pub(crate) struct Clients {
 enum Relays {
     Anyone,
     /// The machines of the foreign servers that are neighbours.
-    From(Arc<BTreeSet<IpAddr>>),
+    From(BTreeSet<IpAddr>),
+}
+
+impl Relays {
+    fn new(config: &Config, name: &str) -> Self {
+        match config.accept_at_from(name) {
+            AcceptAtFrom::Anyone => Self::Anyone,
+            AcceptAtFrom::Peers => {
+                let neighbors = config.neighbors(name).into_iter();
+                let foreign = neighbors.filter(|neighbor| neighbor.protocol == Protocol::At);
+                Self::From(foreign.map(|n| n.address.ip()).collect())
+            }
+        }
+    }
 }
 
 impl Clients {
     pub(crate) fn new(host: Arc<Host>, links: Links, config: &Config, name: &str) -> Self {
         let limits = &config.limits;
-        let relays = match config.accept_at_from(name) {
-            AcceptAtFrom::Anyone => Relays::Anyone,
-            AcceptAtFrom::Peers => {
-                let neighbors = config.neighbors(name).into_iter();
-                let foreign = neighbors.filter(|neighbor| neighbor.protocol == Protocol::At);
-                Relays::From(Arc::new(foreign.map(|n| n.address.ip()).collect()))
-            }
-        };
         Self {
             host,
             links,
@@ -57,9 +63,14 @@ impl Clients {
             },
             write_timeout: limits.write_timeout,
             connections_max: limits.max_connections as u64,
-            relays,
+            relays: Arc::new(RwLock::new(Relays::new(config, name))),
             gone: Arc::new(Notify::new()),
         }
+    }
+
+    /// Who may speak for a server from now on; connections that are open keep what they may.
+    pub(crate) fn set_neighbors(&self, config: &Config, name: &str) {
+        *self.relays.write() = Relays::new(config, name);
     }
 
     /// Returns when no client is connected.
@@ -74,7 +85,7 @@ impl Clients {
     }
 
     fn may_relay(&self, peer: IpAddr) -> MayRelay {
-        match &self.relays {
+        match &*self.relays.read() {
             Relays::Anyone => MayRelay::Yes,
             Relays::From(machines) if machines.contains(&peer) => MayRelay::Yes,
             Relays::From(_) => MayRelay::No,

@@ -9,6 +9,7 @@
 //! [`reference()`], and the same description ([`schema()`]) decides which keys and variables exist.
 
 mod check;
+mod difference;
 mod graph;
 mod key;
 mod load;
@@ -21,6 +22,7 @@ mod suggest;
 mod text;
 
 pub use check::Report;
+pub use difference::Difference;
 pub use graph::{Naming, Neighbor};
 pub use problem::{ConfigErrors, Problem};
 pub use reference::reference;

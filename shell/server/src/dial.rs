@@ -1,9 +1,11 @@
 //! The links of a server: dialing when the node says so, and counting them to the end.
 
-use crate::config::{Config, Protocol};
+use crate::config::{Config, Neighbor};
 use crate::link::{self, Socket};
 use herd_front::{Host, Order, Phase};
 use herd_node::{Event, PeerId, ReplicaEvent};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -17,8 +19,8 @@ use tracing::{debug, error, info, warn};
 #[derive(Clone, Debug)]
 pub(crate) struct Links {
     host: Arc<Host>,
-    /// By peer number.
-    peers: Arc<Vec<Peer>>,
+    /// By name.
+    peers: Arc<Mutex<BTreeMap<String, Arc<Peer>>>>,
     settings: link::Settings,
     connect_timeout: Duration,
     running: watch::Sender<usize>,
@@ -26,20 +28,25 @@ pub(crate) struct Links {
 
 impl Links {
     pub(crate) fn new(host: Arc<Host>, config: &Config, name: &str) -> Self {
-        let peers = config.neighbors(name).into_iter().map(|neighbor| Peer {
-            address: neighbor.address,
-            foreign: neighbor.protocol == Protocol::At,
-            unreachable: AtomicBool::new(false),
-        });
         let limits = &config.limits;
         let settings = link::Settings {
             line_bytes_max: limits.max_line_bytes,
-            dead_after: limits.link_dead,
             write_timeout: limits.write_timeout,
         };
         let connect_timeout = limits.hello_timeout;
         let running = watch::Sender::new(0);
-        Self { host, peers: Arc::new(peers.collect()), settings, connect_timeout, running }
+        let links = Self { host, peers: Arc::default(), settings, connect_timeout, running };
+        links.set_neighbors(config, name);
+        links
+    }
+
+    /// Where neighbours are dialed from now on.
+    pub(crate) fn set_neighbors(&self, config: &Config, name: &str) {
+        let peer = |neighbor: Neighbor<'_>| {
+            let (address, unreachable) = (neighbor.address, AtomicBool::new(false));
+            (neighbor.name.to_owned(), Arc::new(Peer { address, unreachable }))
+        };
+        *self.peers.lock() = config.neighbors(name).into_iter().map(peer).collect();
     }
 
     /// Drives a connection on which another server has said hello.
@@ -53,14 +60,19 @@ impl Links {
         if self.host.phase() > Phase::Serving {
             return;
         }
-        let Some(settings) = self.peers.get(peer.0) else { return };
+        let name = self.host.enter(|node, _now| node.peer_name(peer).to_owned());
+        let Some(settings) = self.peers.lock().get(&name).cloned() else {
+            // The config has just lost it, and the node is about to hear of that.
+            let error = "no neighbour any more".to_owned();
+            self.host.enter(|node, now| node.handle_connect_failed(peer, error, now));
+            return;
+        };
         let address = settings.address;
         let connected = match timeout(self.connect_timeout, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("no connection within {:?}", self.connect_timeout)),
         };
-        let name = self.host.enter(|node, _now| node.peer_name(peer).to_owned());
         let stream = match connected {
             Ok(stream) => stream,
             Err(error) => {
@@ -80,8 +92,7 @@ impl Links {
             return;
         };
         let _running = Running::begin(&self.running);
-        let link_settings = self.settings.towards(settings.foreign);
-        link::run(&self.host, link, Socket { stream, address }, &[], link_settings).await;
+        link::run(&self.host, link, Socket { stream, address }, &[], self.settings).await;
     }
 
     /// Returns when no link is left.
@@ -96,8 +107,6 @@ impl Links {
 #[derive(Debug)]
 struct Peer {
     address: SocketAddr,
-    /// It speaks plain AT lines.
-    foreign: bool,
     /// The last attempt failed, and the log knows.
     unreachable: AtomicBool,
 }
@@ -148,6 +157,16 @@ fn tell(event: Event) {
                 "a neighbour lacked records that it was to hold: they were issued again. \
                  Nothing is lost, but this must not happen: please report it with both logs"
             );
+        }
+        Event::Renewed { incarnation } => {
+            warn!(
+                incarnation,
+                "a neighbour knew a later life of this server: it begins a new one with all it knows. \
+                 Was the clock of this machine set back?"
+            );
+        }
+        Event::SecondOfOwnName => {
+            error!("another server of this one's name lives in the herd: stop one of the two");
         }
         Event::Replica(event) => info!(?event, "agreement between servers"),
         Event::NotUnderstood { peer, line } => warn!(peer, line, "not understood by a neighbour"),

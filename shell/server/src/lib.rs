@@ -9,8 +9,11 @@ pub mod config;
 mod dial;
 mod facts;
 mod fetch;
+mod leave;
 mod link;
+mod reload;
 mod serve;
 mod telemetry;
 
+pub use reload::ReadConfig;
 pub use serve::{Options, ServeError, serve};

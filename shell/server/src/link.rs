@@ -24,19 +24,8 @@ pub(crate) struct Socket {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) line_bytes_max: usize,
-    /// How long the kernel waits for an acknowledgement before it gives the connection up.
-    pub(crate) dead_after: Duration,
     /// How long a neighbour may take nothing of what is sent.
     pub(crate) write_timeout: Duration,
-}
-
-impl Settings {
-    /// A foreign server sends no heartbeats, so its silence means nothing, and it may be slow: only
-    /// when it takes nothing for as long as any client may, it is given up.
-    pub(crate) fn towards(self, foreign: bool) -> Self {
-        let dead_after = if foreign { self.write_timeout } else { self.dead_after };
-        Self { dead_after, ..self }
-    }
 }
 
 /// The most that is sent in one call: large enough that a catch-up is not a call a record, small
@@ -66,8 +55,6 @@ pub(crate) async fn run(
     settings: Settings,
 ) {
     let signal = host.link_signal(link);
-    // Without these a link still works; it is only slower, or slower to notice its end.
-    let _unsupported = tune(&socket.stream, settings.dead_after);
     let tap = |direction| {
         host.traffic.as_ref().map(|log| Tap {
             log,
@@ -79,6 +66,12 @@ pub(crate) async fn run(
     let (mut received, mut sent) = (tap(Direction::Received), tap(Direction::Sent));
     let (mut reader, mut writer) = socket.stream.split();
     receive(host, link, start, received.as_mut());
+    // Whose link it is, is known by now. A foreign server sends no heartbeats, so its silence means
+    // nothing, and it may be slow: only when it takes nothing for as long as any client may, it is given
+    // up.
+    let dead_after = host.enter(|node, _now| node.link_dead_after(link));
+    // Without these a link still works; it is only slower, or slower to notice its end.
+    let _unsupported = tune(reader.as_ref(), dead_after.unwrap_or(settings.write_timeout));
     let ended = tokio::select! {
         ended = read(host, link, &mut reader, received.as_mut()) => ended,
         ended = write(host, link, &signal, &mut writer, sent.as_mut(), settings) => ended,
@@ -171,7 +164,8 @@ async fn write(
         } else if closing {
             return Ok("closed by this side");
         } else if leaving {
-            return Ok("stopping");
+            // All is sent; the other side is told why nothing more comes.
+            host.enter(|node, now| node.handle_link_end(link, now));
         } else {
             // An idle link keeps no buffer.
             buffer = Vec::new();

@@ -1,10 +1,12 @@
 //! From configuration to a running server, and from a signal to its orderly end.
 
-use crate::config::{self, Config, LogFormat, Protocol, Provider};
+use crate::config::{self, Config, LogFormat, Provider};
+use crate::reload::{self, Follower, ReadConfig};
 use crate::telemetry::{LogSettings, Telemetry};
-use crate::{accept, dial, facts, fetch};
-use herd_front::{Clock, Host, HostParts, Phase, Places, Remote, TrafficLog, http};
-use herd_node::{DialRole, Dialect, Node, PeerSettings, Redundancy, Settings};
+use crate::{accept, dial, facts, fetch, leave};
+use herd_front::http::{self, LeaveOutcome, LeaveWish};
+use herd_front::{Clock, Host, HostParts, Phase, Places, Remote, TrafficLog};
+use herd_node::{Node, Redundancy, Settings};
 use herd_places::{Desk, Limits as DeskLimits};
 use herd_proto::Versions;
 use std::hash::BuildHasher;
@@ -12,9 +14,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{info, warn};
 
 /// What a server is started with.
@@ -28,6 +32,8 @@ pub struct Options {
     pub data_dir: Option<PathBuf>,
     /// The program's version, for those who ask.
     pub version: &'static str,
+    /// How the config is read anew at SIGHUP.
+    pub read_config: ReadConfig,
 }
 
 /// Why a server does not start, or had to stop. Its message says what to do.
@@ -62,12 +68,13 @@ pub enum ServeError {
 ///
 /// [`ServeError`] if it cannot start.
 pub async fn serve(options: Options) -> Result<(), ServeError> {
-    let Options { name, config, data_dir, version } = options;
+    let Options { name, config, data_dir, version, read_config } = options;
     let server = config.servers.get(&name).ok_or_else(|| unknown_server(&name, &config))?;
     let telemetry = Telemetry::start(&LogSettings::new(&name, &config.log)).map_err(|error| {
         ServeError::Config(config.problem(error.key, error.message).to_string())
     })?;
     let mut stop = StopSignals::new()?;
+    let mut hangup = catch(SignalKind::hangup())?;
     let limit = raise_open_files(config.limits.max_connections);
 
     // All sockets before any service, so that a port in use is said at once.
@@ -95,10 +102,17 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     telemetry.count_losses(host.clone());
 
     let ready = ready_line(&name, &config.herd.name, &listener, http_listener.as_ref());
-    if let Some(listener) = http_listener {
-        let app = http::routes(host.clone(), version, config.may_operate(&name));
-        tokio::spawn(async move { axum::serve(listener, app).await });
-    }
+    // One at a time: the next is told that the server is leaving already.
+    let (wish, mut wishes) = mpsc::channel(1);
+    let (end_http, http_ended) = oneshot::channel::<()>();
+    let http = http_listener.map(|listener| {
+        let app = http::routes(host.clone(), version, config.may_operate(&name), wish);
+        let ended = async move {
+            // Either way it is time.
+            let _told = http_ended.await;
+        };
+        tokio::spawn(async move { axum::serve(listener, app).with_graceful_shutdown(ended).await })
+    });
     if let Some((remote, google)) = provider.remote {
         tokio::spawn(fetch::run(host.clone(), remote, google));
     }
@@ -121,18 +135,59 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     }
     println!("{ready}");
 
-    let why = stop.next().await;
-    let deadline = Instant::now() + config.limits.drain_timeout;
-    info!(signal = why, "stopping: answering what was asked");
+    let drain_timeout = config.limits.drain_timeout;
+    let mut follower = Follower {
+        host: host.clone(),
+        links: links.clone(),
+        clients: clients.clone(),
+        read: read_config,
+        name,
+        started_with: config.clone(),
+        follows: config,
+    };
+    let why = loop {
+        tokio::select! {
+            why = stop.next() => break Why::Told(why),
+            _ = hangup.recv() => follower.reload(),
+            Some(wish) = wishes.recv() => tokio::select! {
+                why = stop.next() => break Why::Told(why),
+                held = leave::held_elsewhere(&host, Instant::now() + leave::LEAVE_WITHIN) => {
+                    match held {
+                        Ok(_) => break Why::Leaves(wish),
+                        Err(why) => answer(wish, LeaveOutcome::Stays(why)),
+                    }
+                }
+            },
+        }
+    };
+    let deadline = Instant::now() + drain_timeout;
+    let (signal, wish) = match why {
+        Why::Told(signal) => (signal, None),
+        Why::Leaves(wish) => ("POST /leave", Some(wish)),
+    };
+    info!(signal, "stopping: answering what was asked");
     accepting.abort();
     host.advance(Phase::Draining);
+    let margin = if wish.is_some() { leave::MARGIN } else { Duration::ZERO };
     let drained = async {
-        clients.all_gone().await;
+        let in_time = timeout_at(deadline, clients.all_gone()).await.is_ok();
+        if let Some(wish) = wish {
+            // What clients have written meanwhile, too.
+            let held = leave::held_elsewhere(&host, deadline).await;
+            host.enter(Node::handle_leave);
+            answer(wish, leave::outcome(held));
+        }
         host.advance(Phase::Leaving);
         links.all_gone().await;
+        // Whoever had the server leave is answered.
+        drop(end_http);
+        if let Some(http) = http {
+            let _ended = timeout(ANSWER_MAX, http).await;
+        }
+        in_time
     };
     tokio::select! {
-        result = timeout_at(deadline, drained) => if result.is_ok() {
+        in_time = timeout_at(deadline + margin, drained) => if in_time == Ok(true) {
             info!("stopped");
         } else {
             warn!("stopped with connections that did not end in time");
@@ -142,6 +197,30 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     telemetry.finish();
     Ok(())
 }
+
+/// Why a server stops.
+enum Why {
+    /// By this signal.
+    Told(&'static str),
+    /// For good.
+    Leaves(LeaveWish),
+}
+
+fn answer(wish: LeaveWish, outcome: LeaveOutcome) {
+    match &outcome {
+        LeaveOutcome::Left => info!("leaving the herd: all servers hold what this one held"),
+        LeaveOutcome::LeftToNeighbors => {
+            info!("leaving the herd: all neighbours hold what this one held");
+        }
+        LeaveOutcome::LeftInDoubt(doubt) => warn!(doubt, "leaving the herd"),
+        LeaveOutcome::Stays(why) => warn!(why, "not leaving the herd"),
+    }
+    // Whoever asked may be gone.
+    let _gone = wish.outcome.send(outcome);
+}
+
+/// For so long answers over HTTP are waited for that are on their way when all else has ended.
+const ANSWER_MAX: Duration = Duration::from_millis(500);
 
 fn unknown_server(name: &str, config: &Config) -> ServeError {
     let known: Vec<_> = config.servers.keys().map(String::as_str).collect();
@@ -214,16 +293,6 @@ fn build_places(config: &Config) -> Result<Provision, ServeError> {
 
 fn node_settings(name: &str, config: &Config, clock: Clock) -> Settings {
     let limits = &config.limits;
-    let ours = config.servers.get(name).map(|server| server.protocol);
-    let peers = config.neighbors(name).into_iter().map(|neighbor| PeerSettings {
-        name: neighbor.name.to_owned(),
-        dialect: match (ours, neighbor.protocol) {
-            (Some(Protocol::At), _) | (_, Protocol::At) => Dialect::At,
-            _ => Dialect::Native,
-        },
-        role: if config.dials(name, neighbor.name) { DialRole::Always } else { DialRole::Knock },
-    });
-    let members = config.servers.iter().filter(|(_, server)| server.protocol == Protocol::Native);
     Settings {
         herd: config.herd.name.clone(),
         name: name.to_owned(),
@@ -231,8 +300,8 @@ fn node_settings(name: &str, config: &Config, clock: Clock) -> Settings {
         incarnation: clock.now().unix.nanos().unsigned_abs(),
         // The one source of chance in the standard library: keys from the operating system.
         seed: std::collections::hash_map::RandomState::new().hash_one(()),
-        peers: peers.collect(),
-        members: members.map(|(name, _)| name.as_str().into()).collect(),
+        peers: reload::neighbors(name, config),
+        members: reload::members(config),
         frames: Versions::CURRENT,
         redundancy: match config.herd.redundancy {
             config::Redundancy::One => Redundancy::Ways(1),
@@ -243,7 +312,6 @@ fn node_settings(name: &str, config: &Config, clock: Clock) -> Settings {
         future_skew_max: limits.max_future_skew,
         line_bytes_max: limits.max_line_bytes,
         ping_every: limits.link_idle,
-        dead_after: limits.link_dead,
         hello_within: limits.hello_timeout,
         backoff_min: limits.dial_backoff_min,
         backoff_max: limits.dial_backoff_max,
@@ -288,12 +356,12 @@ struct StopSignals {
     interrupt: Signal,
 }
 
+fn catch(kind: SignalKind) -> Result<Signal, ServeError> {
+    signal(kind).map_err(|source| ServeError::System { what: "cannot catch signals", source })
+}
+
 impl StopSignals {
     fn new() -> Result<Self, ServeError> {
-        let catch = |kind| {
-            signal(kind)
-                .map_err(|source| ServeError::System { what: "cannot catch signals", source })
-        };
         Ok(Self {
             terminate: catch(SignalKind::terminate())?,
             interrupt: catch(SignalKind::interrupt())?,

@@ -7,6 +7,7 @@ mod herd;
 mod http;
 mod line;
 mod logs;
+mod membership;
 mod operate;
 mod refusals;
 mod start_stop;

@@ -4,10 +4,12 @@
 
 mod audit;
 mod herd;
+mod leave;
 mod metrics;
 mod operate;
 mod status;
 
+pub use leave::{LeaveOutcome, LeaveWish};
 pub use operate::MayOperate;
 
 use crate::host::Host;
@@ -17,9 +19,16 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// The routes: `/healthz`, `/readyz`, `/status`, `/herd`, `/metrics`, and those that change something.
-pub fn routes(host: Arc<Host>, version: &'static str, may_operate: MayOperate) -> Router {
+/// Who wants the server to leave is handed to `leave`.
+pub fn routes(
+    host: Arc<Host>,
+    version: &'static str,
+    may_operate: MayOperate,
+    leave: mpsc::Sender<LeaveWish>,
+) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/healthz", get(async || "ok\n"))
@@ -33,7 +42,7 @@ pub fn routes(host: Arc<Host>, version: &'static str, may_operate: MayOperate) -
             get(async move |State(host): State<Arc<Host>>| Json(herd::herd(&host, version))),
         )
         .route("/metrics", get(metrics_text))
-        .merge(operate::routes(may_operate))
+        .merge(operate::routes(may_operate, leave))
         .with_state(host)
 }
 

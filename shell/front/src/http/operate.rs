@@ -6,6 +6,7 @@
 //! `Origin` into what could change something, and nothing with one is taken.
 
 use super::audit;
+use super::leave::{self, LeaveWish};
 use crate::host::Host;
 use axum::Router;
 use axum::body::Bytes;
@@ -17,6 +18,7 @@ use axum::routing::post;
 use herd_proto::is_name;
 use serde_json::json;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 use tracing::info;
 
 /// Whether what changes something is taken at this address.
@@ -28,14 +30,20 @@ pub enum MayOperate {
     No,
 }
 
-/// The routes that change something: `POST /forget`, `POST /audit`.
-pub(super) fn routes(may: MayOperate) -> Router<Arc<Host>> {
+/// The routes that change something: `POST /forget`, `POST /audit`, `POST /leave`.
+pub(super) fn routes(may: MayOperate, wishes: mpsc::Sender<LeaveWish>) -> Router<Arc<Host>> {
     Router::new()
         .route("/forget", post(forget))
         // It mends what it finds.
         .route(
             "/audit",
             post(async |State(host): State<Arc<Host>>| Json(audit::audit(&host).await)),
+        )
+        .route(
+            "/leave",
+            post(async move |State(host): State<Arc<Host>>, body: Bytes| {
+                leave::leave(host, wishes, body).await
+            }),
         )
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(move |request: Request, next: Next| guard(may, request, next)))

@@ -156,6 +156,7 @@ impl Config {
             ("limits.dial_backoff_max", limits.dial_backoff_max),
             ("limits.link_idle", limits.link_idle),
             ("limits.link_dead", limits.link_dead),
+            ("limits.link_dead_wan", limits.link_dead_wan),
             ("limits.hello_timeout", limits.hello_timeout),
         ] {
             if duration == Duration::ZERO {
@@ -167,9 +168,13 @@ impl Config {
             let message = "is shorter than limits.dial_backoff_min; make it at least as long";
             report.errors.push(self.problem("limits.dial_backoff_max", message));
         }
-        if limits.link_dead <= limits.link_idle {
-            let message = "is not longer than limits.link_idle, so that every quiet link would be dropped; make it two or three times as long";
-            report.errors.push(self.problem("limits.link_dead", message));
+        for (key, dead) in
+            [("limits.link_dead", limits.link_dead), ("limits.link_dead_wan", limits.link_dead_wan)]
+        {
+            if dead <= limits.link_idle {
+                let message = "is not longer than limits.link_idle, so that every quiet link would be dropped; make it two or three times as long";
+                report.errors.push(self.problem(key, message));
+            }
         }
     }
 

@@ -1,8 +1,9 @@
 //! Who is whose neighbour, who dials, and what a herd falls apart into.
 
-use super::{Config, Protocol};
+use super::{Config, Limits, Protocol};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// A neighbour of one server, seen from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct Neighbor<'a> {
     pub address: SocketAddr,
     /// What is spoken with it.
     pub protocol: Protocol,
+    /// How long it may be silent; the same from either end.
+    pub dead_after: Duration,
     /// Which of the two names the other.
     pub naming: Naming,
 }
@@ -32,12 +35,16 @@ impl Config {
     /// The neighbours of the server `name` by name: those it names and those that name it. A name that
     /// no server has is left out, and so is the server itself; [`check`](Self::check) reports both.
     pub fn neighbors<'a>(&'a self, name: &str) -> Vec<Neighbor<'a>> {
+        let far = self.servers.get(name).is_some_and(|server| server.wan);
         let others = self.servers.iter().filter(|(other, _)| *other != name);
         others
             .filter_map(|(other, server)| {
                 let naming = self.naming(name, other)?;
                 let (address, protocol) = (server.listen, server.protocol);
-                Some(Neighbor { name: other, address, protocol, naming })
+                let wan = far || server.wan;
+                let Limits { link_dead, link_dead_wan, .. } = self.limits;
+                let dead_after = if wan { link_dead_wan } else { link_dead };
+                Some(Neighbor { name: other, address, protocol, dead_after, naming })
             })
             .collect()
     }
@@ -115,6 +122,23 @@ mod tests {
         let [a] = config.neighbors("B")[..] else { panic!("one neighbour") };
         assert_eq!((a.name, a.naming), ("A", Naming::Ours));
         assert_eq!(a.address, config.servers["A"].listen);
+    }
+
+    #[test]
+    fn both_ends_of_a_link_wait_as_long() {
+        let config =
+            herd(&[("A", "\"B\", \"C\"", ""), ("B", "\"C\"", "wan = true"), ("C", "", "")]);
+        for (me, other, ms) in [
+            ("A", "B", 5000),
+            ("B", "A", 5000),
+            ("C", "B", 5000),
+            ("A", "C", 1500),
+            ("C", "A", 1500),
+        ] {
+            let neighbors = config.neighbors(me);
+            let found = neighbors.iter().find(|neighbor| neighbor.name == other).unwrap();
+            assert_eq!(found.dead_after, Duration::from_millis(ms), "{me} {other}");
+        }
     }
 
     #[test]

@@ -110,6 +110,10 @@ pub struct Server {
     /// What this server's neighbours speak with it.
     #[serde(default)]
     pub protocol: Protocol,
+    /// Whether it is far from its neighbours: on all its links `link_dead_wan` counts, at both ends,
+    /// and not `link_dead`.
+    #[serde(default)]
+    pub wan: bool,
 }
 
 /// What a server speaks with its neighbours.
@@ -306,11 +310,16 @@ pub struct Limits {
     #[serde(with = "duration")]
     #[schemars(with = "DurationText")]
     pub link_idle: Duration,
-    /// A neighbour from which nothing came for so long is dropped and dialled again: three heartbeats
-    /// in a local network; use `"5s"` between distant ones.
+    /// A neighbour from which nothing came for so long is dropped and dialled again: three heartbeats,
+    /// right in a local network.
     #[serde(with = "duration")]
     #[schemars(with = "DurationText")]
     pub link_dead: Duration,
+    /// The same where one of the two servers has `wan = true`: distant networks lose a heartbeat now and
+    /// then, and dialling anew costs more there.
+    #[serde(with = "duration")]
+    #[schemars(with = "DurationText")]
+    pub link_dead_wan: Duration,
     /// How long a new link waits for the other's first line before it is given up.
     #[serde(with = "duration")]
     #[schemars(with = "DurationText")]
@@ -342,6 +351,7 @@ impl Default for Limits {
             dial_backoff_max: Duration::from_secs(5),
             link_idle: Duration::from_millis(500),
             link_dead: Duration::from_millis(1500),
+            link_dead_wan: Duration::from_secs(5),
             hello_timeout: Duration::from_millis(1500),
             ready_grace: Duration::from_secs(3),
             listen_backlog: 1024,
