@@ -5,6 +5,7 @@
 //! servers of one name live. So the old one is asked; if it answers, the newcomer is refused.
 
 use crate::link::{Link, Phase};
+use crate::mutants::Mutant;
 use crate::node::{Node, Settings};
 use crate::output::{CloseReason, Refusal};
 use crate::peers::{DialRole, Peer, PeerId};
@@ -43,10 +44,17 @@ impl Node {
         match self.rival(id, peer) {
             Rival::None => self.welcome(id, peer, now),
             Rival::Yields(old) => {
-                self.close_link(old, CloseReason::Replaced, now);
+                if !self.is(Mutant::JudgeKeepsBoth) {
+                    self.close_link(old, CloseReason::Replaced, now);
+                }
                 self.welcome(id, peer, now);
             }
             Rival::Stays => {
+                if self.is(Mutant::JudgeRefusesBoth)
+                    && let Some(old) = self.peers.get(peer.0).and_then(|peer| peer.link)
+                {
+                    self.close_link(old, CloseReason::Replaced, now);
+                }
                 self.close_link(id, CloseReason::Refused(Refusal::AlreadyLinked), now);
             }
             Rival::MayBeGone(old) => {

@@ -17,6 +17,7 @@ mod herd;
 mod link;
 mod links;
 mod membership;
+mod mutants;
 mod node;
 mod output;
 mod peers;
@@ -28,6 +29,8 @@ pub use about::{About, Alarm, Audits, LinkAbout};
 pub use herd::{ServerView, Standing, StreamView};
 pub use link::Dialect;
 pub use membership::Relinked;
+#[cfg(feature = "mutants")]
+pub use mutants::Mutant;
 pub use node::{Located, Node, Settings};
 pub use output::{CloseReason, Event, Output};
 pub use peers::{DialRole, PeerId, PeerSettings, PeerState, PeerStatus, Readiness};
@@ -35,4 +38,6 @@ pub use stats::{Counters, DELAY_BOUNDS_NS, Histogram, PeerCounters};
 pub use transcript::Transcript;
 pub use watch::HostFacts;
 
-pub use herd_replica::{AuditReport, Event as ReplicaEvent, Held, LinkId, Redundancy, Verdict};
+pub use herd_replica::{
+    AuditReport, Event as ReplicaEvent, Held, LinkId, Redundancy, Tuning, Verdict,
+};

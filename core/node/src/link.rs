@@ -240,18 +240,27 @@ impl Link {
         self.partial = partial;
     }
 
+    /// Bytes held: of input that is not whole yet, and of output beside reports.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn held_bytes(&self) -> (usize, usize) {
+        let lines = self.framer.as_ref().map_or(0, Framer::held_bytes);
+        (self.partial.len() + lines, self.control.len())
+    }
+
     pub(crate) fn speaks_frames(&self) -> bool {
         self.phase == Phase::Up && self.dialect == Dialect::Native
     }
 
-    /// When something must be done here even if nothing happens.
-    pub(crate) fn deadline(&self, ping_every: Duration) -> Option<Instant> {
+    /// When something must be done here even if nothing happens. A link that never `dies` is a fault that
+    /// the simulator makes.
+    pub(crate) fn deadline(&self, ping_every: Duration, dies: bool) -> Option<Instant> {
         match (self.phase, self.dialect) {
             (Phase::Greeting { until } | Phase::Contested { until, .. }, _) => Some(until),
             // What is not answered cannot be asked; the kernel's time-outs must do.
             (Phase::Up, Dialect::At) | (Phase::Closing, _) => None,
             (Phase::Up, Dialect::Native) => {
-                Some((self.pinged + ping_every).min(self.heard + self.dead_after))
+                let dead_at = dies.then_some(self.heard + self.dead_after);
+                dead_at.into_iter().chain([self.pinged + ping_every]).min()
             }
         }
     }

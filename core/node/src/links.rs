@@ -2,6 +2,7 @@
 //! decided in `greeting.rs`.
 
 use crate::link::{Dialect, Link, LinkLine, Phase, read};
+use crate::mutants::Mutant;
 use crate::node::{Node, decode};
 use crate::output::{CloseReason, Event, Output};
 use crate::peers::{Dialing, PeerId};
@@ -16,7 +17,7 @@ impl Node {
         let dialect = settings.dialect;
         let phase = match dialect {
             Dialect::At => Phase::Up,
-            Dialect::Native => Phase::Greeting { until: now.instant + self.settings.hello_within },
+            Dialect::Native => self.greeting(now),
         };
         let id = self.add_link(Some(peer), dialect, phase, now);
         match dialect {
@@ -43,16 +44,23 @@ impl Node {
         if let Some(peer) = self.peers.get_mut(peer.0) {
             peer.dial_failed(why, backoff, chance, now.instant);
         }
+        self.spoil_dialing(peer);
         self.set_timeout();
     }
 
     /// Somebody connected and its first line is a hello. Drive the connection as the link returned,
     /// beginning with that line.
     pub fn handle_accepted(&mut self, now: Now) -> LinkId {
-        let phase = Phase::Greeting { until: now.instant + self.settings.hello_within };
+        let phase = self.greeting(now);
         let id = self.add_link(None, Dialect::Native, phase, now);
         self.set_timeout();
         id
+    }
+
+    fn greeting(&self, now: Now) -> Phase {
+        let forever = self.is(Mutant::GreetingForever);
+        let within = self.settings.hello_within * if forever { 3600 } else { 1 };
+        Phase::Greeting { until: now.instant + within }
     }
 
     /// Bytes came in on a link.
@@ -68,11 +76,20 @@ impl Node {
             let mut input = link.take_partial();
             input.extend_from_slice(bytes);
             let taken = self.handle_native(id, &input, now);
-            let rest = input.split_off(taken.min(input.len()));
+            let mut rest = input.split_off(taken.min(input.len()));
+            let (no_partial, no_rest) =
+                (self.is(Mutant::PartialDropped), self.is(Mutant::RestDropped));
             match self.links.get_mut(&id) {
                 // It turned out to be a foreign server: what came after its answer is lines.
-                Some(link) if link.dialect == Dialect::At => self.handle_lines(id, &rest, now),
-                Some(link) => link.put_partial(rest),
+                Some(link) if link.dialect == Dialect::At && !no_rest => {
+                    self.handle_lines(id, &rest, now);
+                }
+                Some(link) => {
+                    if no_partial && link.speaks_frames() {
+                        rest.clear();
+                    }
+                    link.put_partial(rest);
+                }
                 None => {}
             }
         }
@@ -138,8 +155,10 @@ impl Node {
         reason = "all that is not the link's is the replica's"
     )]
     fn handle_message(&mut self, id: LinkId, message: &Message<'_>, now: Now) {
+        let mute = self.is(Mutant::PongNever);
         let Some(link) = self.links.get_mut(&id) else { return };
         match *message {
+            Message::Ping { .. } if mute => {}
             Message::Ping { sent } => {
                 link.say_pong(sent);
                 self.wake(id);
@@ -188,6 +207,9 @@ impl Node {
     }
 
     pub(crate) fn wake_foreign(&mut self) {
+        if self.is(Mutant::ForeignNotWoken) {
+            return;
+        }
         for (&id, link) in &mut self.links {
             if link.dialect == Dialect::At && std::mem::take(&mut link.waiting) {
                 self.outputs.push_back(Output::Transmit(id));
@@ -197,7 +219,11 @@ impl Node {
 
     /// A link's socket was closed, by this side (after [`Output::Close`]) or the other, or failed.
     pub fn handle_link_closed(&mut self, id: LinkId, why: String, now: Now) {
-        self.retire_link(id, CloseReason::Socket(why), now);
+        if self.is(Mutant::ClosedUnnoticed) {
+            self.replica.close_link(id, now);
+        } else {
+            self.retire_link(id, CloseReason::Socket(why), now);
+        }
         self.links.remove(&id);
         self.set_timeout();
     }
@@ -205,6 +231,8 @@ impl Node {
     /// Appends what is to be sent on a link now, until `out` has at least `budget` bytes or nothing
     /// is left. If nothing was appended, [`Output::Transmit`] tells when to ask again.
     pub fn poll_transmit(&mut self, id: LinkId, out: &mut Vec<u8>, budget: usize, now: Now) {
+        let budget = if self.is(Mutant::BudgetIgnored) { usize::MAX } else { budget };
+        let waits = !self.is(Mutant::WakeLost);
         let Some(link) = self.links.get_mut(&id) else { return };
         let start = out.len();
         link.drain_control(out);
@@ -223,7 +251,7 @@ impl Node {
             }
         }
         let sent = out.len() - start;
-        link.waiting = sent == 0;
+        link.waiting = sent == 0 && waits;
         if let Some(peer) = link.peer.and_then(|peer| self.peers.get_mut(peer.0)) {
             peer.counters.records_sent += records;
             peer.counters.bytes_sent += sent as u64;
@@ -231,6 +259,7 @@ impl Node {
     }
 
     fn handle_link_line(&mut self, id: LinkId, line: &LinkLine<'_>, now: Now) {
+        let spoiled = self.is(Mutant::NotUnderstoodAnswered);
         let Some(link) = self.links.get_mut(&id) else { return };
         match (link.phase, line) {
             (Phase::Closing, _) | (_, LinkLine::Blank) => {}
@@ -250,6 +279,11 @@ impl Node {
             }
             (Phase::Up, LinkLine::At(at)) => self.handle_at(id, at, now),
             (_, LinkLine::NotUnderstood(line)) => {
+                if spoiled {
+                    link.say_not_understood(&LinkLine::Other(line));
+                    self.wake(id);
+                }
+                let Some(link) = self.links.get_mut(&id) else { return };
                 let peer = link.peer.map_or("", |peer| self.peer_name(peer)).to_owned();
                 let line = printable(line);
                 self.outputs.push_back(Output::Event(Event::NotUnderstood { peer, line }));
@@ -274,13 +308,15 @@ impl Node {
         if let Some(peer) = peer.and_then(|peer| self.peers.get_mut(peer.0)) {
             peer.counters.records_received += 1;
         }
-        if self.apply_at(at, Some(id), now) == Applied::Newer {
+        let from = (!self.is(Mutant::EchoToldBack)).then_some(id);
+        if self.apply_at(at, from, now) == Applied::Newer {
             let received = at.report.time.nanos().saturating_add(at.difference.nanos());
             self.counters.propagation.record(now.unix.nanos().saturating_sub(received));
         }
     }
 
     pub(crate) fn link_up(&mut self, id: LinkId, peer: PeerId, now: Now) {
+        let unstable = self.is(Mutant::BackoffNeverReset);
         let native = self.links.get(&id).is_some_and(|link| link.dialect == Dialect::Native);
         if native {
             self.replica.open_link(id, now);
@@ -295,7 +331,7 @@ impl Node {
             self.outputs.push_back(Output::Event(Event::LinkUp { peer: name, dialed, frames }));
         }
         if let Some(peer) = self.peers.get_mut(peer.0) {
-            peer.link_up(id, now.instant);
+            peer.link_up(id, now.instant, unstable);
         }
         self.wake(id);
     }
@@ -351,6 +387,9 @@ impl Node {
                 peer.dial_failed(reason.to_string(), backoff, chance, now.instant);
             }
         }
+        if let Some(peer) = peer {
+            self.spoil_dialing(peer);
+        }
         let name = peer.map(|peer| self.peer_name(peer).to_owned());
         let vacant = linked && reason != CloseReason::Replaced;
         self.outputs.push_back(Output::Event(Event::LinkDown { peer: name, reason }));
@@ -358,6 +397,15 @@ impl Node {
             self.admit_rivals(peer, now);
         }
         true
+    }
+
+    /// For the simulator's own test: what is wrong with the next dial if something shall be.
+    fn spoil_dialing(&mut self, peer: PeerId) {
+        let (never, quick) = (self.is(Mutant::RedialNever), self.is(Mutant::BackoffNeverGrows));
+        let backoff = self.backoff();
+        if let Some(peer) = self.peers.get_mut(peer.0) {
+            peer.spoil(never, quick.then_some(backoff.min));
+        }
     }
 
     pub(crate) fn end_dialing(&mut self, peer: PeerId) {

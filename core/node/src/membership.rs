@@ -150,7 +150,10 @@ impl Node {
         let clock = now.unix.nanos().unsigned_abs();
         let incarnation = than.max(self.settings.incarnation).saturating_add(1).max(clock);
         self.settings.incarnation = incarnation;
-        let replica = Replica::new(replica_settings(&self.settings, self.chance.next()), now);
+        let replica = Replica::new(
+            replica_settings(&self.settings, self.tuning.clone(), self.chance.next()),
+            now,
+        );
         let old = std::mem::replace(&mut self.replica, replica);
         for record in old.records() {
             self.replica.update(record, now);

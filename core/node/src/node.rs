@@ -1,6 +1,7 @@
 //! The state machine: reports and questions of clients, links to neighbours, and time.
 
 use crate::link::{Dialect, Link, Phase};
+use crate::mutants::Mutant;
 use crate::output::{CloseReason, Event, Output};
 use crate::peers::{
     Backoff, Dialing, Peer, PeerId, PeerSettings, PeerState, PeerStatus, Readiness,
@@ -76,11 +77,14 @@ pub struct Node {
     pub(crate) chance: Chance,
     pub(crate) counters: Counters,
     pub(crate) started: Instant,
+    pub(crate) tuning: Tuning,
     /// How often it has taken a new incarnation.
     pub(crate) renewals: u32,
     pub(crate) has_left: bool,
     pub(crate) watch: Watch,
     clamp_told: Option<Instant>,
+    #[cfg(feature = "mutants")]
+    pub(crate) mutant: Option<Mutant>,
     /// Reused for encoding one key and one value.
     key: Vec<u8>,
     value: Vec<u8>,
@@ -89,12 +93,18 @@ pub struct Node {
 impl Node {
     /// A node that knows nothing yet and will dial its neighbours at once.
     pub fn new(settings: Settings, now: Now) -> Self {
+        Self::with_tuning(settings, Tuning::default(), now)
+    }
+
+    /// The same with sizes and times that only short histories need to be other than they are.
+    pub fn with_tuning(settings: Settings, tuning: Tuning, now: Now) -> Self {
         let backoff = Backoff { min: settings.backoff_min, max: settings.backoff_max };
         let peer = |peer: &PeerSettings| Peer::new(peer.clone(), backoff, now.instant);
         let mut chance = Chance(settings.seed);
         let mut node = Self {
             peers: settings.peers.iter().map(peer).collect(),
-            replica: Replica::new(replica_settings(&settings, chance.next()), now),
+            replica: Replica::new(replica_settings(&settings, tuning.clone(), chance.next()), now),
+            tuning,
             settings,
             links: BTreeMap::new(),
             links_opened: 0,
@@ -107,6 +117,8 @@ impl Node {
             has_left: false,
             watch: Watch::new(now.instant),
             clamp_told: None,
+            #[cfg(feature = "mutants")]
+            mutant: None,
             key: Vec::new(),
             value: Vec::new(),
         };
@@ -203,16 +215,18 @@ impl Node {
             }
         }
         let ping_every = self.settings.ping_every;
+        let never_dead = self.is(Mutant::DeadNever);
+        let greets_forever = self.is(Mutant::GreetingForever);
         let mut ended = Vec::new();
         let mut contests = Vec::new();
         let mut pinged = Vec::new();
         for (&id, link) in &mut self.links {
             match link.phase {
-                Phase::Greeting { until } if until <= now.instant => {
+                Phase::Greeting { until } if until <= now.instant && !greets_forever => {
                     ended.push((id, CloseReason::NoHello(self.settings.hello_within)));
                 }
                 Phase::Up if link.dialect == Dialect::Native => {
-                    if link.heard + link.dead_after <= now.instant {
+                    if link.heard + link.dead_after <= now.instant && !never_dead {
                         ended.push((id, CloseReason::Dead(link.dead_after)));
                     } else if link.pinged + ping_every <= now.instant {
                         link.say_ping(now.instant);
@@ -331,10 +345,16 @@ impl Node {
         let skew_max = self.settings.future_skew_max;
         let effective = effective_time(at.report.time, at.difference, skew_max);
         // This server is the first of ours to hear it, so its clock bounds what the line may claim.
-        let effective = effective.min(now.unix.saturating_add(skew_max));
+        let latest = now.unix.saturating_add(skew_max);
+        let unclamped = self.is(Mutant::RelayUnclamped);
+        let effective = if unclamped { at.report.time } else { effective.min(latest) };
         let mut value = std::mem::take(&mut self.value);
         value.clear();
         Report::encode_relayed(at, &mut value);
+        if self.is(Mutant::DifferenceRewritten) {
+            value.truncate(value.len() - at.difference_text.len());
+            at.difference.write(&mut value);
+        }
         let applied = self.apply(at.report.client, effective, &value, from, now);
         self.value = value;
         applied
@@ -394,7 +414,8 @@ impl Node {
             Dialing::At(when) => Some(when),
             Dialing::Idle | Dialing::Connecting | Dialing::Greeting(_) => None,
         });
-        let links = self.links.values().filter_map(|link| link.deadline(ping_every));
+        let dies = !self.is(Mutant::DeadNever);
+        let links = self.links.values().filter_map(|link| link.deadline(ping_every, dies));
         self.timeout = dials.chain(links).chain([self.replica.poll_timeout()]).min();
     }
 }
@@ -402,7 +423,11 @@ impl Node {
 /// The first byte of a key says what kind of value it has; this one: a client's newest report.
 const REPORT: u8 = b'r';
 
-pub(crate) fn replica_settings(settings: &Settings, seed: u64) -> herd_replica::Settings {
+pub(crate) fn replica_settings(
+    settings: &Settings,
+    tuning: Tuning,
+    seed: u64,
+) -> herd_replica::Settings {
     let Settings { name, incarnation, members, redundancy, future_skew_max, forget_after, .. } =
         settings;
     herd_replica::Settings {
@@ -411,7 +436,7 @@ pub(crate) fn replica_settings(settings: &Settings, seed: u64) -> herd_replica::
         redundancy: *redundancy,
         future_skew_max: *future_skew_max,
         forget_after: *forget_after,
-        tuning: Tuning::default(),
+        tuning,
         seed,
     }
 }

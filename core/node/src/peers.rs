@@ -142,10 +142,11 @@ impl Peer {
         }
     }
 
-    /// A link is up; an attempt that is still under way ends by itself.
-    pub(crate) fn link_up(&mut self, link: LinkId, now: Instant) {
+    /// A link is up; an attempt that is still under way ends by itself. An `unstable` one will count as
+    /// short-lived however long it lives.
+    pub(crate) fn link_up(&mut self, link: LinkId, now: Instant, unstable: bool) {
         self.link = Some(link);
-        self.up_at = Some(now);
+        self.up_at = (!unstable).then_some(now);
         self.since = now;
         self.last_error = None;
         self.counters.links_up += 1;
@@ -178,6 +179,14 @@ impl Peer {
         if self.settings.role == DialRole::Always {
             self.schedule(backoff, chance, now);
         }
+    }
+
+    /// Makes faults in what was scheduled: never to dial, or to wait ever so shortly.
+    pub(crate) fn spoil(&mut self, never: bool, quick: Option<Duration>) {
+        if never && matches!(self.dialing, Dialing::At(_)) {
+            self.dialing = Dialing::Idle;
+        }
+        self.backoff = quick.unwrap_or(self.backoff);
     }
 
     /// Half the back-off and a random part of the other half, which then doubles: many that lost one
