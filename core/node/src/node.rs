@@ -154,7 +154,7 @@ impl Node {
         let mut value = std::mem::take(&mut self.value);
         value.clear();
         Report::encode_received(&self.settings.name, iamat, now.unix, &mut value);
-        match self.apply(iamat.client, effective, &value, None, now) {
+        match self.apply(iamat.client, effective.nanos(), &value, None, now) {
             Applied::Newer => self.counters.updates += 1,
             Applied::NotNewer | Applied::Full => self.counters.not_newer += 1,
         }
@@ -343,11 +343,9 @@ impl Node {
 
     pub(crate) fn apply_at(&mut self, at: &At<'_>, from: Option<LinkId>, now: Now) -> Applied {
         let skew_max = self.settings.future_skew_max;
-        let effective = effective_time(at.report.time, at.difference, skew_max);
-        // This server is the first of ours to hear it, so its clock bounds what the line may claim.
-        let latest = now.unix.saturating_add(skew_max);
+        let claimed = effective_time(at.report.time, at.difference, skew_max);
         let unclamped = self.is(Mutant::RelayUnclamped);
-        let effective = if unclamped { at.report.time } else { effective.min(latest) };
+        let effective_ns = if unclamped { claimed.nanos() } else { credit(claimed, skew_max, now) };
         let mut value = std::mem::take(&mut self.value);
         value.clear();
         Report::encode_relayed(at, &mut value);
@@ -355,7 +353,7 @@ impl Node {
             value.truncate(value.len() - at.difference_text.len());
             at.difference.write(&mut value);
         }
-        let applied = self.apply(at.report.client, effective, &value, from, now);
+        let applied = self.apply(at.report.client, effective_ns, &value, from, now);
         self.value = value;
         applied
     }
@@ -363,7 +361,7 @@ impl Node {
     fn apply(
         &mut self,
         client: &str,
-        effective: UnixTime,
+        effective_ns: i64,
         value: &[u8],
         from: Option<LinkId>,
         now: Now,
@@ -372,7 +370,6 @@ impl Node {
         key.clear();
         key.push(REPORT);
         key.extend_from_slice(client.as_bytes());
-        let effective_ns = effective.nanos();
         let record = Record { key: &key, effective_ns, tombstone: false, value };
         let applied = match from {
             None => self.replica.update(record, now),
@@ -439,6 +436,18 @@ pub(crate) fn replica_settings(
         tuning,
         seed,
     }
+}
+
+/// By what an AT line of a foreign server is ordered, nanoseconds since 1970.
+///
+/// A line must count the same whenever it is heard: foreign servers say again what they were told, and a
+/// line that counts for more each time goes round for ever. So what it claims counts as it stands, or, if
+/// that lies further ahead of this server's clock than two right clocks and a late line explain, below
+/// everything that may be believed, and among its like by time.
+fn credit(claimed: UnixTime, skew_max: Duration, now: Now) -> i64 {
+    // The first server clamped to `skew_max` by its own clock; ours refuse each other beyond twice that.
+    let latest = now.unix.saturating_add(skew_max + skew_max / 2);
+    if claimed <= latest { claimed.nanos() } else { claimed.nanos() - i64::MAX }
 }
 
 /// A record as a report; None if it is none, which only another kind of value can be.

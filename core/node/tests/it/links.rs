@@ -2,6 +2,7 @@
 
 use crate::herd::Herd;
 use herd_node::{CloseReason, Event, PeerState};
+use herd_proto::Command;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -97,4 +98,35 @@ fn a_report_from_the_future_hides_only_a_minute_of_later_ones() {
     for at in 0..2 {
         assert!(herd.at_line(at, "kiwi").unwrap().ends_with(" +5+6 1700000070\n"));
     }
+}
+
+#[test]
+fn a_line_of_a_foreign_server_counts_the_same_whenever_it_is_heard() {
+    let mut herd = Herd::new(2, &[(0, 1)], 6);
+    herd.run(SECOND);
+    let hear = |herd: &mut Herd, at: usize, line: &str| {
+        let Command::At(line) = Command::parse(line.as_bytes()) else { panic!("{line}") };
+        let now = herd.now();
+        herd.nodes[at].as_mut().unwrap().handle_relay(&line, now);
+        herd.drain(at);
+    };
+    // Two reports of a server whose clock is ten minutes ahead, told again and again.
+    let (first, second) = ("AT F +0.1 kiwi +1+2 1700000600", "AT F +0.1 kiwi +3+4 1700000601");
+    for _ in 0..3 {
+        hear(&mut herd, 0, first);
+        hear(&mut herd, 1, second);
+        herd.run(SECOND);
+        for at in 0..2 {
+            assert_eq!(herd.at_line(at, "kiwi").unwrap(), format!("{second}\n"));
+        }
+    }
+    let sent = |herd: &Herd| {
+        let nodes = herd.nodes.iter().flatten();
+        nodes.flat_map(|node| node.peers()).map(|peer| peer.counters.records_sent).sum::<u64>()
+    };
+    assert!(sent(&herd) <= 2, "{} records for two reports", sent(&herd));
+    // What can be believed is newer, however old.
+    herd.report(0, "kiwi", "+5+6", "1600000000");
+    herd.run(SECOND);
+    assert!(herd.at_line(1, "kiwi").unwrap().ends_with(" kiwi +5+6 1600000000\n"));
 }
