@@ -66,7 +66,10 @@ impl Node {
     /// Bytes came in on a link.
     pub fn handle_link_input(&mut self, id: LinkId, bytes: &[u8], now: Now) {
         let Some(link) = self.links.get_mut(&id) else { return };
-        link.heard = now.instant;
+        // What had come before, and is only looked at now, is no sign of life.
+        if !bytes.is_empty() {
+            link.heard = now.instant;
+        }
         if let Some(peer) = link.peer.and_then(|peer| self.peers.get_mut(peer.0)) {
             peer.counters.bytes_received += bytes.len() as u64;
         }

@@ -17,6 +17,7 @@ mod history;
 mod jobs;
 mod net;
 mod network;
+pub mod nodes;
 mod oracle;
 mod plan;
 mod report;

@@ -122,7 +122,7 @@ fn a_line_of_a_foreign_server_counts_the_same_whenever_it_is_heard() {
     }
     let sent = |herd: &Herd| {
         let nodes = herd.nodes.iter().flatten();
-        nodes.flat_map(|node| node.peers()).map(|peer| peer.counters.records_sent).sum::<u64>()
+        nodes.flat_map(herd_node::Node::peers).map(|peer| peer.counters.records_sent).sum::<u64>()
     };
     assert!(sent(&herd) <= 2, "{} records for two reports", sent(&herd));
     // What can be believed is newer, however old.
