@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
 }
 
 /// A server decides within ten seconds and then answers what it was asked, five more by default.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Deserialize)]
 struct Outcome {

@@ -48,7 +48,7 @@ pub(crate) async fn held_elsewhere(host: &Host, deadline: Instant) -> Result<Hel
 }
 
 /// How a leave ends whose server takes no more clients.
-pub(crate) fn outcome(held: Result<Held, String>) -> LeaveOutcome {
+pub(crate) fn outcome(held: &Result<Held, String>) -> LeaveOutcome {
     match held {
         Ok(Held::ByAll) => LeaveOutcome::Left,
         Ok(_) => LeaveOutcome::LeftToNeighbors,

@@ -175,7 +175,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
             // What clients have written meanwhile, too.
             let held = leave::held_elsewhere(&host, deadline).await;
             host.enter(Node::handle_leave);
-            answer(wish, leave::outcome(held));
+            answer(wish, leave::outcome(&held));
         }
         host.advance(Phase::Leaving);
         links.all_gone().await;

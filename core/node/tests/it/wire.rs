@@ -76,6 +76,19 @@ fn a_neighbour_that_falls_silent_is_told_so() {
 }
 
 #[test]
+fn a_distant_neighbour_may_be_silent_for_longer() {
+    let seconds = std::time::Duration::from_secs;
+    let mut node = Scripted::new(|settings| settings.peers[0].dead_after = seconds(5));
+    let (far, near) = (node.accept(HELLO_OF_A), node.accept("GEOHERD/1 news C 7 -"));
+    assert_eq!(node.node.link_dead_after(far), Some(seconds(5)));
+    node.pass(seconds(4));
+    assert_eq!(node.closing, [near]);
+    node.pass(seconds(2));
+    assert_eq!(node.closing, [near, far]);
+    assert_eq!(node.ends()[1].to_string(), "nothing heard for 5s");
+}
+
+#[test]
 fn a_server_that_refuses_an_answer_says_so_in_a_frame() {
     // C has answered the hello, so it takes what comes for frames.
     let mut node = Scripted::new(|_| {});

@@ -6,9 +6,10 @@ use std::process::{Command, Stdio};
 
 /// The names of the servers that `name` counts to the herd.
 fn herd_of(herd: &Herd, name: &str) -> Vec<String> {
-    let view: serde_json::Value = serde_json::from_str(&herd.get(name, "/herd").body).unwrap();
-    let servers = view["servers"].as_array().unwrap();
-    servers.iter().map(|server| server["server"].as_str().unwrap().to_owned()).collect()
+    let view: serde_json::Value =
+        serde_json::from_str(&herd.get(name, "/herd").body).expect("JSON");
+    let servers = view["servers"].as_array().expect("a list");
+    servers.iter().map(|server| server["server"].as_str().expect("a name").to_owned()).collect()
 }
 
 #[test]
@@ -94,13 +95,17 @@ fn what_needs_a_restart_is_named_and_a_config_that_does_not_hold_changes_nothing
 #[track_caller]
 fn leave(herd: &Herd, name: &str, address_of: &str) -> (Option<i32>, String) {
     let path = herd.dir().join("leave.out");
-    let out = || Stdio::from(fs::File::options().create(true).append(true).open(&path).unwrap());
+    let out = || {
+        Stdio::from(
+            fs::File::options().create(true).append(true).open(&path).expect("there is room"),
+        )
+    };
     let address = herd.http_address(address_of).to_string();
     let mut command = Command::new(geoherd());
     command.args(["leave", name, "--server", &address]).env_remove("GEOHERD_CONFIG");
     command.stdin(Stdio::null()).stdout(out()).stderr(out());
     let status = Process::start(&mut command).exit();
-    (status.code(), fs::read_to_string(path).unwrap())
+    (status.code(), fs::read_to_string(path).expect("it was written"))
 }
 
 #[test]

@@ -31,7 +31,6 @@ fn host(places: Places) -> Arc<Host> {
         backoff_min: second,
         backoff_max: second,
         ready_grace: second,
-        frames: herd_proto::Versions::CURRENT,
     };
     let clock = Clock::start();
     let node = Node::new(settings, clock.now());

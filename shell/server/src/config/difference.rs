@@ -32,9 +32,12 @@ fn is_live(changed: &str, name: &str) -> bool {
     if key::is_within(changed, &own) {
         return ["neighbors", "wan"].iter().any(|field| changed == key::child(&own, field));
     }
-    const LIMITS: [&str; 3] = ["limits.link_dead", "limits.link_dead_wan", "limits.accept_at_from"];
-    key::is_within(changed, "servers") || LIMITS.contains(&changed)
+    key::is_within(changed, "servers") || LIVE_LIMITS.contains(&changed)
 }
+
+/// What a server tells its node about neighbours anyway.
+const LIVE_LIMITS: [&str; 3] =
+    ["limits.link_dead", "limits.link_dead_wan", "limits.accept_at_from"];
 
 /// Every value by its key; lists whole.
 fn values(config: &Config) -> BTreeMap<String, Value> {

@@ -424,7 +424,7 @@ pub(super) mod tests {
             ),
             (
                 "colour = 1",
-                "servers.Hill.colour: there is no such key; here may stand http, listen, neighbors, protocol",
+                "servers.Hill.colour: there is no such key; here may stand http, listen, neighbors, protocol, wan",
             ),
             (
                 "neighbors = \"Smith\"",
@@ -505,7 +505,7 @@ pub(super) mod tests {
                 "herd.toml:1: herd.name: is missing; add name = \"news\"",
                 "herd.toml:3: servers.A.listen: \"x\" is no address; write an IP address and a port, such as \"127.0.0.1:12000\" or \"[::1]:12000\"",
                 "herd.toml:4: servers.A.http: \"y\" is no address; write an IP address and a port, such as \"127.0.0.1:12000\" or \"[::1]:12000\"",
-                "herd.toml:5: servers.A.z: there is no such key; here may stand http, listen, neighbors, protocol",
+                "herd.toml:5: servers.A.z: there is no such key; here may stand http, listen, neighbors, protocol, wan",
                 "herd.toml:6: servers.B.listen: is missing; add listen = \"127.0.0.1:12000\"",
                 "herd.toml:8: limits.link_idle: is no duration; write a whole number with ms, s, m or h, such as \"250ms\"",
             ],
