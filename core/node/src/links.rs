@@ -271,13 +271,19 @@ impl Node {
                 let reason = CloseReason::RefusedByPeer(readable(reason));
                 self.close_link(id, reason, now);
             }
-            // It does not know our hello: it is a foreign server, whatever the configuration says.
-            (Phase::Greeting { .. }, LinkLine::NotUnderstood(_)) if link.dialed => {
+            // It does not know our hello, or speaks before it has read it: it is a foreign server,
+            // whatever the configuration says.
+            (Phase::Greeting { .. }, LinkLine::NotUnderstood(_) | LinkLine::At(_))
+                if link.dialed =>
+            {
                 link.dialect = Dialect::At;
                 link.caught_up = true;
                 if let Some(peer) = link.peer {
                     self.end_dialing(peer);
                     self.link_up(id, peer, now);
+                }
+                if let LinkLine::At(at) = line {
+                    self.handle_at(id, at, now);
                 }
             }
             (Phase::Up, LinkLine::At(at)) => self.handle_at(id, at, now),

@@ -1,7 +1,7 @@
 //! How links come up, end, and are refused.
 
 use crate::herd::Herd;
-use herd_node::{CloseReason, Event, PeerState};
+use herd_node::{CloseReason, Event, PeerId, PeerState};
 use herd_proto::Command;
 use std::time::Duration;
 
@@ -129,4 +129,18 @@ fn a_line_of_a_foreign_server_counts_the_same_whenever_it_is_heard() {
     herd.report(0, "kiwi", "+5+6", "1600000000");
     herd.run(SECOND);
     assert!(herd.at_line(1, "kiwi").unwrap().ends_with(" kiwi +5+6 1600000000\n"));
+}
+
+#[test]
+fn a_foreign_server_may_speak_before_it_has_read_a_hello() {
+    let mut herd = Herd::new(2, &[(0, 1)], 8);
+    herd.kill(1);
+    let now = herd.now();
+    let node = herd.nodes[0].as_mut().unwrap();
+    let link = node.handle_connected(PeerId(0), now).unwrap();
+    let (line, answer) = ("AT B +0.5 kiwi +1+2 1699999999\n", "? GEOHERD/1 news A 1 -\n");
+    node.handle_link_input(link, format!("{line}{answer}{line}").as_bytes(), now);
+    herd.drain(0);
+    assert_eq!(states(&herd, 0), [PeerState::Up], "{:?}", herd.events);
+    assert_eq!(herd.at_line(0, "kiwi").as_deref(), Some(line));
 }
