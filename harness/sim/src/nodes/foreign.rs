@@ -44,12 +44,12 @@ impl World {
     /// A connection of a foreign server is open: some tell all that they know.
     pub(crate) fn foreign_greets(&mut self, conn: usize, side: usize) {
         let [a, b] = &self.conns[conn].ends;
-        let (host, other) = if side == 0 { (a.host, b.host) } else { (b.host, a.host) };
+        let host = if side == 0 { a.host } else { b.host };
         let Is::Foreign { speaks, heard, .. } = self.conns[conn].ends[side].is else { return };
         let Some(foreign) = self.hosts[host].foreign() else { return };
-        // It waits for the first line where one is bound to come, and tells everything after its answer.
-        let waits =
-            side == 1 && !self.plan.is_foreign(other) && foreign.plan.taken_for_ours && !heard;
+        // Some speak first; others wait for the first line where one is bound to come, and tell everything
+        // after their answer.
+        let waits = self.waits(conn, side) && !heard;
         if !speaks || waits || foreign.plan.habit != Habit::Resend {
             return;
         }
@@ -101,16 +101,16 @@ impl World {
         for line in lines {
             self.foreign_hears_line(conn, side, &line);
         }
-        if greets && self.waited(conn, side) {
+        if greets && self.waits(conn, side) {
             self.foreign_greets(conn, side);
         }
         self.pump(conn, side);
     }
 
-    fn waited(&self, conn: usize, side: usize) -> bool {
+    fn waits(&self, conn: usize, side: usize) -> bool {
         let [a, b] = &self.conns[conn].ends;
         let taken = self.hosts[b.host].foreign().is_some_and(|f| f.plan.taken_for_ours);
-        side == 1 && !self.plan.is_foreign(a.host) && taken
+        side == 1 && !self.plan.is_foreign(a.host) && taken && b.host % 2 == 0
     }
 
     fn foreign_hears_line(&mut self, conn: usize, side: usize, line: &[u8]) {

@@ -226,7 +226,8 @@ impl Life {
         if std::mem::take(&mut self.links_changed) {
             for (watch, status) in self.peers.iter_mut().zip(node.peers()) {
                 let linked = matches!(status.state, PeerState::Up | PeerState::CatchingUp);
-                if linked && (watch.up_at.is_none() || watch.links_up != status.counters.links_up) {
+                let other = watch.links_up != status.counters.links_up;
+                if linked && (watch.up_at.is_none() || other) {
                     watch.up_at = Some(now_ns);
                     watch.redial_by = None;
                 }
@@ -235,7 +236,8 @@ impl Life {
                 if let Some(lived) = lived {
                     watch.up_at = None;
                     let last = watch.dials.back().copied().unwrap_or_default();
-                    if lived >= SECOND_NS {
+                    // A link that came and went meanwhile was none that lived long.
+                    if lived >= SECOND_NS && !other {
                         watch.dials.clear();
                         if now_ns >= last + DIAL_MAX_NS {
                             watch.redial_by = Some(now_ns + nanos(BACKOFF_MIN) + LATE_NS);
