@@ -1,13 +1,14 @@
-//! Herds to measure: a temporary config, free ports, one process a server.
+//! Herds to measure: temporary configs, free ports, one process a server.
 
 use crate::Options;
 use crate::probe;
 use crate::process::{Process, Scratch};
+use crate::wires::Wires;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,19 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(crate) struct Herd {
     pub(crate) servers: Vec<Server>,
+    /// Planned, and not started yet.
+    asleep: Vec<Place>,
+    program: PathBuf,
     /// Removed when the servers have ended.
-    _dir: Scratch,
+    dir: Scratch,
+}
+
+/// Where a server is to be.
+#[derive(Clone, Debug)]
+struct Place {
+    name: String,
+    address: SocketAddr,
+    http: SocketAddr,
 }
 
 /// One of them.
@@ -33,10 +45,24 @@ pub(crate) struct Server {
 pub(crate) struct Plan<'a> {
     pub(crate) names: &'a [&'a str],
     pub(crate) links: &'a [(&'a str, &'a str)],
-    /// A foreign neighbour, as its name and where it listens, and the server it is linked with.
-    pub(crate) foreign: Option<(&'a str, SocketAddr, &'a str)>,
+    pub(crate) foreign: &'a [Foreign],
     /// Whether every message is logged.
     pub(crate) log_traffic: bool,
+    /// By how many ways updates are asked for, as the config says it; empty for the default.
+    pub(crate) redundancy: &'a str,
+    /// Links go over these; without them servers are linked directly.
+    pub(crate) wires: Option<&'a Wires>,
+    /// Servers that are not started yet.
+    pub(crate) asleep: &'a [&'a str],
+}
+
+/// A neighbour that knows nothing but AT lines.
+#[derive(Clone, Debug)]
+pub(crate) struct Foreign {
+    pub(crate) name: String,
+    pub(crate) address: SocketAddr,
+    /// The server that it is linked with.
+    pub(crate) of: String,
 }
 
 /// Servers find one another within this.
@@ -64,31 +90,58 @@ impl Herd {
     fn try_start(options: &Options, plan: &Plan<'_>) -> Result<Self> {
         let dir = Scratch::new()?;
         let ports = free_addresses(plan.names.len() * 2)?;
-        let addresses: Vec<_> = ports
-            .chunks_exact(2)
-            .filter_map(|pair| Some((*pair.first()?, *pair.get(1)?)))
+        let places: Vec<_> = plan
+            .names
+            .iter()
+            .zip(ports.chunks_exact(2))
+            .filter_map(|(name, pair)| {
+                let (&address, &http) = (pair.first()?, pair.get(1)?);
+                Some(Place { name: (*name).to_owned(), address, http })
+            })
             .collect();
-        let config = dir.path().join("herd.toml");
-        std::fs::write(&config, text(plan, &addresses, dir.path()))?;
-        let program = options.server.as_deref().context("no server to start")?;
-        let mut servers = Vec::new();
-        for (&name, (address, http)) in plan.names.iter().zip(addresses) {
-            let mut command = Command::new(program);
-            command.args(["serve", name, "--config"]).arg(&config).current_dir(dir.path());
-            for (key, _) in std::env::vars_os() {
-                if key.to_string_lossy().starts_with("GEOHERD_") {
-                    command.env_remove(key);
-                }
-            }
-            let process = Process::start(&mut command, &dir.path().join(format!("{name}.errors")))?;
-            servers.push(Server { name: name.to_owned(), address, http, process });
+        for place in &places {
+            std::fs::write(dir.path().join(format!("{}.toml", place.name)), {
+                text(plan, &place.name, &places, dir.path())?
+            })?;
         }
-        let herd = Self { servers, _dir: dir };
-        herd.linked()?;
+        let program = options.server.clone().context("no server to start")?;
+        let is_asleep = |place: &Place| plan.asleep.contains(&place.name.as_str());
+        let (asleep, awake) = places.into_iter().partition(is_asleep);
+        let mut herd = Self { servers: Vec::new(), asleep, program, dir };
+        for place in awake {
+            herd.launch(place)?;
+        }
+        if herd.asleep.is_empty() {
+            herd.linked()?;
+        }
         Ok(herd)
     }
 
-    fn linked(&self) -> Result<()> {
+    fn launch(&mut self, place: Place) -> Result<()> {
+        let Place { name, address, http } = place;
+        let mut command = Command::new(&self.program);
+        let config = self.dir.path().join(format!("{name}.toml"));
+        command.args(["serve", &name, "--config"]).arg(config).current_dir(self.dir.path());
+        for (key, _) in std::env::vars_os() {
+            if key.to_string_lossy().starts_with("GEOHERD_") {
+                command.env_remove(key);
+            }
+        }
+        let errors = self.dir.path().join(format!("{name}.errors"));
+        let process = Process::start(&mut command, &errors)?;
+        self.servers.push(Server { name, address, http, process });
+        Ok(())
+    }
+
+    /// Starts a server that was planned asleep; it becomes the last. It need not be linked yet.
+    pub(crate) fn wake(&mut self, name: &str) -> Result<()> {
+        let at = self.asleep.iter().position(|place| place.name == name);
+        let place = self.asleep.swap_remove(at.context("no such server is asleep")?);
+        self.launch(place)
+    }
+
+    /// Waits until every server that runs has all its links.
+    pub(crate) fn linked(&self) -> Result<()> {
         let deadline = Instant::now() + LINKED_WITHIN;
         for server in &self.servers {
             while !server.is_linked()? {
@@ -106,6 +159,29 @@ impl Herd {
         self.servers.first().context("a herd has servers")
     }
 
+    /// A server by its name.
+    pub(crate) fn server(&self, name: &str) -> Result<&Server> {
+        let found = self.servers.iter().find(|server| server.name == name);
+        found.with_context(|| format!("no server {name}"))
+    }
+
+    /// Waits until every server that runs knows so many clients.
+    pub(crate) fn all_know(&self, clients: usize, within: Duration) -> Result<()> {
+        let deadline = Instant::now() + within;
+        for server in &self.servers {
+            loop {
+                let known = server.clients()?;
+                if known == clients as u64 {
+                    break;
+                }
+                let name = &server.name;
+                ensure!(Instant::now() < deadline, "{name} knows {known} clients, not {clients}");
+                crate::machine::pass(Duration::from_millis(5));
+            }
+        }
+        Ok(())
+    }
+
     /// Processor time of all servers so far, seconds.
     pub(crate) fn cpu(&self) -> Result<f64> {
         self.servers.iter().map(|server| server.process.cpu()).sum()
@@ -116,6 +192,19 @@ impl Server {
     /// What it tells of itself.
     pub(crate) fn status(&self) -> Result<Value> {
         Ok(serde_json::from_slice(&probe::http_get(self.http, "/status")?)?)
+    }
+
+    /// How many clients it knows.
+    pub(crate) fn clients(&self) -> Result<u64> {
+        number(&self.status()?["clients"])
+    }
+
+    /// The sum of one of the counters of its links to servers of the herd, foreign neighbours apart.
+    pub(crate) fn links_sum(&self, counter: &str) -> Result<u64> {
+        let status = self.status()?;
+        let links = status["links"].as_array().context("no links in the status")?;
+        let native = links.iter().filter(|link| link["protocol"] == "native");
+        native.map(|link| number(&link[counter])).sum()
     }
 
     /// Records of others that were newer than what it knew.
@@ -158,30 +247,40 @@ fn free_addresses(count: usize) -> Result<Vec<SocketAddr>> {
     Ok(addresses)
 }
 
-fn text(plan: &Plan<'_>, addresses: &[(SocketAddr, SocketAddr)], dir: &Path) -> String {
-    let mut text = "[herd]\nname = \"bench\"\n[places]\nprovider = \"none\"\n".to_owned();
-    // Writing to a String cannot fail.
-    let _infallible = writeln!(
+/// The config as `reader` reads it: where links go over wires, others listen at its end of them.
+fn text(plan: &Plan<'_>, reader: &str, places: &[Place], dir: &Path) -> Result<String> {
+    let mut text = "[herd]\nname = \"bench\"\n".to_owned();
+    if !plan.redundancy.is_empty() {
+        writeln!(text, "redundancy = {}", plan.redundancy)?;
+    }
+    writeln!(
         text,
-        "[log]\ndir = {:?}\ntraffic = {}\n[limits]\naccept_at_from = \"peers\"",
+        "[places]\nprovider = \"none\"\n[log]\ndir = {:?}\ntraffic = {}\n[limits]\naccept_at_from = \
+         \"peers\"",
         dir.join("logs").display().to_string(),
         plan.log_traffic
-    );
-    for (name, (listen, http)) in plan.names.iter().zip(addresses) {
+    )?;
+    for Place { name, address, http } in places {
         let neighbors: Vec<&str> = plan
             .links
             .iter()
             .filter_map(|(from, to)| (from == name).then_some(*to))
-            .chain(plan.foreign.and_then(|(foreign, _, to)| (to == *name).then_some(foreign)))
+            .chain(plan.foreign.iter().filter(|f| f.of == *name).map(|f| f.name.as_str()))
             .collect();
-        let _infallible = writeln!(
+        let linked = |(from, to): &(&str, &str)| {
+            (*from == reader && *to == *name) || (*to == reader && *from == *name)
+        };
+        let listen = match plan.wires {
+            Some(wires) if plan.links.iter().any(linked) => wires.lead(reader, name, *address)?,
+            _ => *address,
+        };
+        writeln!(
             text,
             "[servers.{name}]\nlisten = \"{listen}\"\nhttp = \"{http}\"\nneighbors = {neighbors:?}"
-        );
+        )?;
     }
-    if let Some((name, listen, _)) = plan.foreign {
-        let _infallible =
-            writeln!(text, "[servers.{name}]\nlisten = \"{listen}\"\nprotocol = \"at\"");
+    for Foreign { name, address, .. } in plan.foreign {
+        writeln!(text, "[servers.{name}]\nlisten = \"{address}\"\nprotocol = \"at\"")?;
     }
-    text
+    Ok(text)
 }

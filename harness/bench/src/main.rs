@@ -2,9 +2,10 @@
 //!
 //! Absent on purpose: thresholds. Machines differ and are shared, so nothing fails on a time; what
 //! fails is a wrong answer. Every file but this one is either a measure (`line`, `flood`, `visible`,
-//! `memory`) or a tool that several of them use. `echo` is the yardstick: the same runtime and
+//! `memory`, `replication`) or a tool that several of them use. `echo` is the yardstick: the same runtime and
 //! socket settings with no server in between.
 
+mod ears;
 mod echo;
 mod flood;
 mod herd;
@@ -12,10 +13,14 @@ mod line;
 mod load;
 mod machine;
 mod memory;
+mod pace;
 mod probe;
 mod process;
+mod pulse;
+mod replication;
 mod table;
 mod visible;
+mod wires;
 
 use crate::table::Section;
 use anyhow::{Context as _, Result};
@@ -45,9 +50,9 @@ struct Cli {
     options: Options,
 }
 
-#[derive(Clone, Copy, Subcommand)]
+#[derive(Clone, Subcommand)]
 enum What {
-    /// Everything below, one after another (the default)
+    /// Everything below but `replication`, one after another (the default)
     All,
     /// IAMATs answered by one server, against a bare echo of the same lines
     Line,
@@ -57,6 +62,9 @@ enum What {
     Visible,
     /// Bytes for each client and each idle connection
     Memory,
+    /// How the servers agree: what it costs, how late they are, what a cut, a slow link or an empty
+    /// server does. All rows together take a quarter of an hour
+    Replication(replication::Args),
     /// Run the yardstick: answer lines as they came, until killed
     Echo,
 }
@@ -110,14 +118,14 @@ fn run(cli: &Cli) -> Result<()> {
         ("visible", visible::measure),
         ("memory", memory::measure),
     ];
-    let what = cli.what.unwrap_or(What::All);
-    let name = match what {
-        What::All => None,
-        What::Line => Some("line"),
-        What::Flood => Some("flood"),
-        What::Visible => Some("visible"),
-        What::Memory => Some("memory"),
-        What::Echo => return echo::run(),
+    let name = match &cli.what {
+        None | Some(What::All) => None,
+        Some(What::Line) => Some("line"),
+        Some(What::Flood) => Some("flood"),
+        Some(What::Visible) => Some("visible"),
+        Some(What::Memory) => Some("memory"),
+        Some(What::Replication(_)) => Some("replication"),
+        Some(What::Echo) => return echo::run(),
     };
     process::guard()?;
     // Both ends of every connection are on this machine.
@@ -126,16 +134,25 @@ fn run(cli: &Cli) -> Result<()> {
     let facts = machine::Facts::gather();
     println!("{facts}");
     let mut sections = Vec::new();
-    for (measure_name, measure) in MEASURES {
-        if name.is_some_and(|name| name != measure_name) {
-            continue;
-        }
+    let mut run = |name: &str, measure: &dyn Fn() -> Result<Vec<Section>>| -> Result<()> {
         let started = Instant::now();
-        for section in measure(&options).with_context(|| format!("measuring `{measure_name}`"))? {
+        for section in measure().with_context(|| format!("measuring `{name}`"))? {
             println!("\n{section}");
             sections.push(section);
         }
-        println!("({measure_name} took {:.0} s)", started.elapsed().as_secs_f64());
+        println!("({name} took {:.0} s)", started.elapsed().as_secs_f64());
+        Ok(())
+    };
+    if let Some(What::Replication(args)) = &cli.what {
+        for (name, measure) in args.rows() {
+            run(name, &|| measure(&options, args))?;
+        }
+    } else {
+        for (measure_name, measure) in MEASURES {
+            if name.is_none_or(|name| name == measure_name) {
+                run(measure_name, &|| measure(&options))?;
+            }
+        }
     }
     let file = name.unwrap_or("all");
     let out = options.out.clone().map_or_else(bench_dir, Ok)?;

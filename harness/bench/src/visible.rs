@@ -10,7 +10,7 @@
 //!   has the report. This is the plain meaning of "visible", but asking keeps a core or two busy.
 
 use crate::Options;
-use crate::herd::{Herd, Plan};
+use crate::herd::{Foreign, Herd, Plan};
 use crate::machine::pass;
 use crate::probe::{LOCATION, Probe, report, time_text, unix_nanos};
 use crate::process::{Process, Scratch};
@@ -81,8 +81,8 @@ fn told(options: &Options, links: usize, reports: usize) -> Result<Sorted> {
     let plan = Plan {
         names,
         links: LINKS.get(..links).context("a line of servers")?,
-        foreign: Some(("Ear", ear, last)),
-        log_traffic: false,
+        foreign: &[Foreign { name: "Ear".to_owned(), address: ear, of: (*last).to_owned() }],
+        ..Plan::default()
     };
     let herd = Herd::start(options, &plan)?;
     let mut ear = Probe::over(listener.accept()?.0)?;
