@@ -21,6 +21,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shell/front", &["core/*"]),
     ("shell/server", &["core/*", "shell/atlas", "shell/front", "shell/store"]),
     ("shell/geoherd", &["core/*", "shell/atlas", "shell/server"]),
+    // The same servers and clients, in another network.
+    ("harness/net", &["harness/e2e"]),
     // Leaves: nobody imports them but each other the fuzz targets.
     ("harness/*", &["core/*", "shell/*", "harness/fuzz"]),
     ("xtask", &["core/*", "shell/*", "harness/fuzz"]),
