@@ -9,6 +9,7 @@ mod need;
 mod runner;
 mod shell;
 mod sim;
+mod soak;
 mod test;
 mod tidy;
 
@@ -32,6 +33,7 @@ fn run(cli: Cli) -> Result<()> {
         Chore::Fuzz(args) => fuzz::run(&args),
         Chore::Bench(args) => bench::run(&args),
         Chore::Sim(args) => sim::run(&args),
+        Chore::Soak(args) => soak::run(&args),
         Chore::Part(part) => test::run_one(part, cli.install),
     }
 }
@@ -57,6 +59,8 @@ enum Chore {
     Bench(bench::Args),
     /// Try to break the agreement between servers; `cargo xtask sim --help` tells the rest
     Sim(sim::Args),
+    /// Break real servers in network namespaces for a while; `cargo xtask soak --help` tells the rest
+    Soak(soak::Args),
     #[command(flatten)]
     Part(test::Part),
 }

@@ -4,8 +4,8 @@
 //! reads the output, person or machine, must be able to trust the last such line. So nextest is
 //! told, and of cargo test the blocks of crates without tests are left out.
 
-use crate::shell;
 use crate::test::Outcome;
+use crate::{shell, soak};
 use anyhow::{Context as _, Result, bail};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
@@ -27,7 +27,16 @@ pub(crate) fn unit_tests() -> Result<()> {
 pub(crate) fn all_tests() -> Result<()> {
     // Tests of other packages start the binary, and cargo builds it only for tests of its own.
     shell::run(shell::cargo().args(["build", "--workspace", "--bins", "--locked"]))?;
-    tests(&["--lib", "--bins", "--tests"])
+    let mut which = vec!["--lib", "--bins", "--tests"];
+    let why_not = soak::why_not();
+    if why_not.is_some() {
+        which.extend(["--exclude", "herd-net"]);
+    }
+    tests(&which)?;
+    if let Some(why) = why_not {
+        println!("skipped: all tests of herd-net, servers in network namespaces: {why}");
+    }
+    Ok(())
 }
 
 /// The examples in the documentation, which nextest does not run.
