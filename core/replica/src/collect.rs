@@ -128,18 +128,27 @@ impl Replica {
         let never = self.settings.is(Mutant::TombstoneNotRepeated);
         if winner.sequence <= grave && !answered && !never {
             loser.answered = Some(sequence);
-            let Record { effective_ns, value, .. } = self.store.record(winner);
-            let value = next_repetition(value);
-            let key = self.store.key_bytes(key).to_vec();
-            let record = Record { key: &key, effective_ns, tombstone: true, value: &value };
-            self.happenings.tombstones_repeated += 1;
-            self.issue(record, now);
+            self.repeat_tombstone(key, now);
             return false;
         }
         let Some(stream) = self.streams.get(origin.at()) else { return true };
         // Nobody will ever commit what an origin that is gone left behind; who shows it adopts it.
         let is_orphan = sequence > stream.version && sequence <= stream.adopted;
         is_orphan || self.everyone_holds(origin, sequence) || self.settings.is(Mutant::BuryEarly)
+    }
+
+    /// A key's tombstone becomes an update of this node: of the same time, and a little greater.
+    pub(crate) fn repeat_tombstone(&mut self, key: KeyIx, now: Now) {
+        let Some((_, winner)) = self.store.winner(key).filter(|(_, winner)| winner.tombstone)
+        else {
+            return;
+        };
+        let Record { effective_ns, value, .. } = self.store.record(winner);
+        let value = next_repetition(value);
+        let key = self.store.key_bytes(key).to_vec();
+        let record = Record { key: &key, effective_ns, tombstone: true, value: &value };
+        self.happenings.tombstones_repeated += 1;
+        self.issue(record, now);
     }
 
     /// Of a stream a tombstone with this number was dropped, here or elsewhere.

@@ -7,6 +7,7 @@ use crate::output::{Event, Output};
 use crate::replica::Replica;
 use crate::settings::{LinkId, Record, Redundancy};
 use crate::snapshot::Bootstrap;
+use crate::store::{EntryIx, KeyIx};
 use herd_proto::Now;
 
 impl Replica {
@@ -148,6 +149,11 @@ impl Replica {
             self.duplicate(id, origin);
             return;
         }
+        if let Some((key, at)) = key.zip(known)
+            && self.outranks(key, at, &record)
+        {
+            self.repeat_tombstone(key, now);
+        }
         if !self.put(record, origin, sequence, Some(id), now) {
             return;
         }
@@ -164,6 +170,15 @@ impl Replica {
                 entry.confirmed = true;
             }
         }
+    }
+
+    /// Whether this is a tombstone, the newest of its key, and its origin has written something older in its
+    /// place since: so it has dropped the tombstone, and what others wrote before would come back here.
+    fn outranks(&self, key: KeyIx, at: EntryIx, record: &Record<'_>) -> bool {
+        let wins = self.store.winner(key).filter(|&(winner, _)| winner == at);
+        let tombstone = wins.filter(|(_, entry)| entry.tombstone);
+        tombstone.is_some_and(|(_, entry)| self.store.record(entry).rank() > record.rank())
+            && !self.settings.is(Mutant::TombstoneOverwritten)
     }
 
     /// An entry came that had come another way before: one way too many, perhaps.

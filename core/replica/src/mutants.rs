@@ -62,6 +62,8 @@ pub enum Mutant {
     GraveUntold,
     /// Never repeats a tombstone.
     TombstoneNotRepeated,
+    /// Lets an origin write something older in place of a tombstone that it has dropped.
+    TombstoneOverwritten,
     /// A later tombstone in the same slot goes when an earlier one would have.
     TombstonePhaseKept,
     /// Drops what loses to a tombstone before all are known to hold it.
@@ -86,8 +88,11 @@ pub enum Mutant {
 )]
 #[cfg(feature = "mutants")]
 impl Mutant {
-    /// All of them.
-    pub const ALL: [Self; 33] = [
+    /// Rules whose need is argued, but which no history has shown yet: to be made by name.
+    pub const UNSEEN: [Self; 3] = [Self::SnapshotKeepsAll, Self::WithheldForEver, Self::BuryEarly];
+
+    /// All that a history has shown.
+    pub const ALL: [Self; 31] = [
         Self::CommitEarlyInLog,
         Self::CommitEarlyInSweep,
         Self::AdvanceOnEntry,
@@ -98,7 +103,6 @@ impl Mutant {
         Self::ClampAtReceiver,
         Self::SnapshotVersionsEarly,
         Self::SnapshotVersionsLate,
-        Self::SnapshotKeepsAll,
         Self::SnapshotBrokenCounts,
         Self::CollectAtOnce,
         Self::FloorUntold,
@@ -114,8 +118,7 @@ impl Mutant {
         Self::GraveUntold,
         Self::TombstoneNotRepeated,
         Self::TombstonePhaseKept,
-        Self::BuryEarly,
-        Self::WithheldForEver,
+        Self::TombstoneOverwritten,
         Self::DuplicateAheadEnds,
         Self::CommitUnheard,
         Self::WakeForgotten,
