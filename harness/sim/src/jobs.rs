@@ -1,6 +1,8 @@
 //! Many seeds on several threads; what comes out does not depend on how many.
 
+use crate::chance::Chance;
 use crate::history::{Failure, run};
+use crate::plan::{Kind, Plan};
 use crate::report::Report;
 use herd_replica::Mutant;
 use std::io::Write;
@@ -26,6 +28,8 @@ pub struct Batch {
     pub seeds: Range<u64>,
     /// A fault to be made on purpose.
     pub mutant: Option<Mutant>,
+    /// Only histories of this kind; the other seeds are passed over.
+    pub kind: Option<Kind>,
     /// Threads.
     pub jobs: usize,
     /// Whether to go on after a failure.
@@ -35,7 +39,7 @@ pub struct Batch {
 }
 
 /// Seeds that a thread takes at a time.
-const CHUNK: u64 = 32;
+const CHUNK: u64 = 16;
 
 /// Between two words on how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
@@ -84,6 +88,9 @@ impl Batch {
                 break;
             }
             done += 1;
+            if self.kind.is_some_and(|kind| Plan::of(&mut Chance::new(seed)).kind != kind) {
+                continue;
+            }
             match run(seed, self.mutant, false) {
                 Ok(one) => report.add(&one),
                 Err(failure) => {

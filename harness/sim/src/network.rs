@@ -8,6 +8,7 @@ use herd_replica::{Event, Fault, LinkId, Output, Replica, Sink};
 use std::time::Duration;
 
 /// A dead neighbour is noticed after this.
+pub(crate) const DEAD_AFTER: Duration = Duration::from_millis(1500);
 const DEAD_AFTER_NS: u64 = 1_500_000_000;
 
 impl Sim {

@@ -159,9 +159,7 @@ impl Oracle {
             let Some(said) = self.keys.get(&key) else {
                 return Err(format!("node {node} shows key {key}, of which nobody spoke"));
             };
-            // A tombstone that somebody repeats has the time of the one that was asked for.
-            let first = if now.tombstone { Rank { value: 0, ..now } } else { now };
-            let Some(&lawful) = said.accepted.get(&first) else {
+            let Some(lawful) = said.lawful(now) else {
                 return Err(format!("node {node} shows of {key} what nobody said: {now:?}"));
             };
             let back = before.max(life.buried.get(&key).copied()).filter(|before| *before > now);
@@ -244,9 +242,7 @@ impl Oracle {
         let Some(said) = self.keys.get(&key) else { return false };
         match shown {
             Some(shown) if shown >= written => true,
-            Some(shown) => {
-                said.accepted.get(&shown) == Some(&Lawful::Anew) && said.is_forgotten(written)
-            }
+            Some(shown) => said.lawful(shown) == Some(Lawful::Anew) && said.is_forgotten(written),
             None => said.is_forgotten(written),
         }
     }
@@ -281,6 +277,13 @@ impl Oracle {
 }
 
 impl Key {
+    /// How this was said; none if it never was.
+    fn lawful(&self, rank: Rank) -> Option<Lawful> {
+        // A tombstone that somebody repeats has the time of the one that was asked for.
+        let first = if rank.tombstone { Rank { value: 0, ..rank } } else { rank };
+        self.accepted.get(&first).copied()
+    }
+
     /// Whether somebody asked for this, or something greater, to be forgotten.
     fn is_forgotten(&self, rank: Rank) -> bool {
         self.forgotten

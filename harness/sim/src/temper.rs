@@ -1,6 +1,7 @@
 //! What kind of history a seed makes: sizes, delays and how often what happens.
 
 use crate::chance::Chance;
+use crate::network::DEAD_AFTER;
 use crate::plan::{Graph, Kind, Plan, Step, Time, nanos};
 use std::time::Duration;
 
@@ -21,20 +22,34 @@ struct Temper {
     future: bool,
 }
 
-/// Half of all histories are of everything something; of the others each leans to one side.
-const MIXED: u64 = 500;
+/// So many of a thousand histories are of everything something; of the others each leans to one side.
+const MIXED: u64 = 400;
+
+/// To which, one like the other. What is wrong about forgetting shows most rarely.
+const LEANS: [Kind; 10] = [
+    Kind::FewKeys,
+    Kind::ManyKeys,
+    Kind::LongCuts,
+    Kind::QuickRestarts,
+    Kind::Forgetful,
+    Kind::Forgetful,
+    Kind::Forgetful,
+    Kind::Forgetful,
+    Kind::Clocks,
+    Kind::Doubles,
+];
 
 impl Plan {
     /// The plan of a seed.
     pub(crate) fn of(chance: &mut Chance) -> Self {
         let mixed = chance.per_mille(MIXED);
-        let kind = if mixed { Kind::Mixed } else { Kind::ALL[chance.index(Kind::ALL.len())] };
+        let kind = if mixed { Kind::Mixed } else { LEANS[chance.index(LEANS.len())] };
         let nodes_max = if chance.per_mille(100) { 11 } else { 5 };
         let nodes = 2 + chance.index(nodes_max);
         let ms = Duration::from_millis;
         let calm = chance.per_mille(300);
         let redundancies = [1, 1, 2, 0];
-        let graces = [[ms(500); 2], [ms(5_000); 2], [ms(300), ms(20_000)]][chance.index(3)];
+        let graces = [[ms(50); 2], [ms(3_000); 2], [ms(50), ms(18_000)]][chance.index(3)];
         let skew_s = [0, 0, 1, 25][chance.index(4)];
         let (graph, edges) = edges(nodes, chance);
         let mut plan = Self {
@@ -63,6 +78,7 @@ impl Plan {
         };
         let temper = Temper::of(&mut plan, chance);
         plan.slow_down_members();
+        plan.lengthen_graces();
         plan.fill(&temper, chance);
         let lost = chance.index(nodes);
         if !plan.calm && chance.per_mille(300) && plan.is_connected_without(Some(lost)) {
@@ -82,6 +98,16 @@ impl Plan {
         self.tell_every = self.tell_every.max(ms(5) * words);
         if self.slow_links > 0 || self.window < 8 && self.delay >= ms(40) {
             self.tell_every = self.tell_every.max(ms(2_000));
+        }
+    }
+
+    /// A tombstone stays for longer than anything can be on its way: that is what the grace is for.
+    fn lengthen_graces(&mut self) {
+        let window = u32::try_from(self.window).unwrap_or(u32::MAX);
+        let queue = if self.slow_links > 0 { self.slow * window } else { Duration::ZERO };
+        let longest = DEAD_AFTER + self.delay + queue;
+        for grace in &mut self.graces {
+            *grace += longest;
         }
     }
 
@@ -208,7 +234,7 @@ impl Temper {
                 temper.forgets = 200;
                 temper.bursts = 30;
                 plan.anew = chance.per_mille(700);
-                plan.graces = (0..plan.nodes).map(|_| ms([100, 5_000][chance.index(2)])).collect();
+                plan.graces = (0..plan.nodes).map(|_| ms([50, 5_000][chance.index(2)])).collect();
                 plan.window = [1, 2, 64][chance.index(3)];
             }
             Kind::Clocks => {
