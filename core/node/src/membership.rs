@@ -148,7 +148,10 @@ impl Node {
         }
         self.renewals += 1;
         let clock = now.unix.nanos().unsigned_abs();
-        let incarnation = than.max(self.settings.incarnation).saturating_add(1).max(clock);
+        // `than` need not be the latest: with a clock that was set back twice, the next number would be
+        // that of a life between, and two lives of one number write two streams that pass for one.
+        let apart = 1 + (self.chance.next() >> 32);
+        let incarnation = than.max(self.settings.incarnation).saturating_add(apart).max(clock);
         self.settings.incarnation = incarnation;
         let replica = Replica::new(
             replica_settings(&self.settings, self.tuning.clone(), self.chance.next()),

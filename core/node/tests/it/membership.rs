@@ -158,6 +158,35 @@ fn a_server_whose_clock_was_set_back_begins_a_later_life() {
 }
 
 #[test]
+fn no_two_lives_are_one_though_the_clock_is_set_back_each_time() {
+    let mut herd = Herd::with(2, &[(0, 1)], 1, |at, settings| {
+        if at == 1 {
+            settings.incarnation = u64::MAX / 2 - settings.incarnation;
+        }
+    });
+    herd.run(2 * SECOND);
+    for (client, time) in [("first", "1700000001"), ("second", "1700000002")] {
+        herd.kill(1);
+        herd.run(SECOND);
+        herd.start(1);
+        let before = herd.events.len();
+        let renewed =
+            |(at, event): &(usize, Event)| *at == 1 && matches!(event, Event::Renewed { .. });
+        while !herd.events.iter().skip(before).any(renewed) {
+            assert!(herd.events.len() < before + 100, "{:?}", herd.events);
+            if !herd.carry() {
+                herd.pass(SECOND);
+            }
+        }
+        // The first words of the new life, before anybody hears of it.
+        herd.report(1, client, "+1+2", time);
+        herd.run(10 * SECOND);
+    }
+    agree(&herd, "first", &[0, 1]);
+    agree(&herd, "second", &[0, 1]);
+}
+
+#[test]
 fn a_server_that_has_lived_for_long_does_not_race_with_another_of_its_name() {
     // A second B, elsewhere in the herd, which began later.
     let mut herd = Herd::with(4, &[(0, 1), (0, 2), (2, 3)], 1, |at, settings| {
