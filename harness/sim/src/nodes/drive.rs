@@ -1,6 +1,6 @@
 //! Drives servers as the shell does: dials for them, carries their bytes, closes what they want closed.
 
-use crate::nodes::config::{Being, DEAD_AFTER, Neighbor};
+use crate::nodes::config::{Being, DEAD_AFTER, HELLO_WITHIN, Neighbor};
 use crate::nodes::plan::{Dials, Pieces, nanos};
 use crate::nodes::seen::Seen;
 use crate::nodes::wire::{Conn, End, Is, Piece, Pipe};
@@ -429,7 +429,9 @@ impl World {
             && let Some(server) = self.hosts[host].server_mut()
         {
             server.links.remove(&link);
-            let patience_ns = nanos(DEAD_AFTER) + self.plan.late_ns + SECOND_NS / 20;
+            // A link that had to wait for what becomes of another counts from when it took its place.
+            let contest_ns = nanos(HELLO_WITHIN) / 2;
+            let patience_ns = nanos(DEAD_AFTER) + contest_ns + self.plan.late_ns + SECOND_NS / 20;
             let since_ns = heard_ns.max(self.hosts[host].frozen_until);
             let other = self.conns[conn].ends[1 - side].host;
             let silent = self.now_ns > since_ns + patience_ns;

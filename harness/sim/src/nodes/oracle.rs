@@ -140,12 +140,12 @@ impl Oracle {
     pub(crate) fn heard(&mut self, host: usize, event: &Event, tally: &mut Tally) {
         let changed = matches!(event, Event::LinkUp { .. } | Event::LinkDown { .. });
         if let Some(life) = self.lives.get_mut(&host) {
-            if matches!(event, Event::Renewed { .. }) {
-                // It goes on showing what it showed, but what it holds of streams it finds out anew.
-                life.versions.clear();
-            }
             life.links_changed |= changed;
             life.note_replaced(event);
+            if matches!(event, Event::Renewed { .. }) {
+                // It takes its knowledge along, but not what it knew of streams.
+                life.versions.clear();
+            }
         }
         match event {
             Event::LinkUp { .. } => tally.see(Seen::LinksUp),
@@ -154,19 +154,23 @@ impl Oracle {
                 CloseReason::NoHello(_) => tally.see(Seen::NoHello),
                 CloseReason::Replaced => tally.see(Seen::Replaced),
                 CloseReason::Refused(refusal) => {
-                    let second = refusal.to_string() == "already linked";
-                    tally.see(if second { Seen::AlreadyLinked } else { Seen::Refused });
+                    let why = refusal.to_string();
+                    tally.see(match &why[..] {
+                        "already linked" => Seen::AlreadyLinked,
+                        why if why.starts_with("another living server") => Seen::SecondRefused,
+                        _ => Seen::Refused,
+                    });
                 }
                 CloseReason::RefusedByPeer(_) => tally.see(Seen::RefusedByPeer),
+                CloseReason::EndedByPeer(_) => tally.see(Seen::EndedByPeer),
+                CloseReason::Outlived => tally.see(Seen::Outlived),
+                CloseReason::Renewed => tally.see(Seen::LinksRenewed),
                 CloseReason::Fault(_) => tally.see(Seen::ClockAhead),
                 CloseReason::Nonsense(_) => tally.see(Seen::Nonsense),
-                CloseReason::Outlived => tally.see(Seen::Outlived),
-                CloseReason::Renewed => tally.see(Seen::Renewed),
                 CloseReason::Socket(_)
                 | CloseReason::Unlinked
                 | CloseReason::Leaving
-                | CloseReason::Stopping
-                | CloseReason::EndedByPeer(_) => {}
+                | CloseReason::Stopping => {}
             },
             Event::NotUnderstood { .. } => tally.see(Seen::NotUnderstood),
             Event::Clamped { .. } => tally.see(Seen::Clamped),
@@ -174,10 +178,9 @@ impl Oracle {
             Event::Replica(ReplicaEvent::AuditRepaired { records }) => {
                 self.wrong = Some(format!("server {host} repairs {records} records"));
             }
-            Event::CaughtUp { .. }
-            | Event::Replica(_)
-            | Event::Renewed { .. }
-            | Event::SecondOfOwnName => {}
+            Event::Renewed { .. } => tally.see(Seen::LivesRenewed),
+            Event::SecondOfOwnName => tally.see(Seen::SecondOfOwnName),
+            Event::CaughtUp { .. } | Event::Replica(_) => {}
         }
     }
 
@@ -214,10 +217,10 @@ impl Life {
             Event::LinkUp { .. }
             | Event::LinkDown { .. }
             | Event::CaughtUp { .. }
-            | Event::NotUnderstood { .. }
-            | Event::Replica(_)
             | Event::Renewed { .. }
             | Event::SecondOfOwnName
+            | Event::NotUnderstood { .. }
+            | Event::Replica(_)
             | Event::Clamped { .. } => {}
         }
     }
