@@ -20,5 +20,7 @@ fn a_short_soak_ends_with_all_equal() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{errors}");
     assert!(said.contains("all five equal"), "{said}");
-    assert!(said.contains("killed "), "nothing was killed: {said}");
+    // Which faults fit into so short a time is chance; that there were some is not.
+    let faults = said.lines().find_map(|line| line.strip_prefix("faults: "));
+    assert!(faults.is_some_and(|faults| !faults.is_empty()), "nothing was broken: {said}");
 }

@@ -24,8 +24,38 @@ pub(crate) struct Faults {
     /// Since when each server has run.
     started: BTreeMap<&'static str, Instant>,
     counts: BTreeMap<&'static str, u64>,
+    /// Kinds still to come before any comes again.
+    deck: Vec<Kind>,
     next: Instant,
 }
+
+/// What can be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Kill,
+    KillSeveral,
+    Freeze,
+    Cut,
+    OneWay,
+    Down,
+    Slow,
+}
+
+/// How often each kind comes, of so many.
+const DECK: [Kind; 12] = [
+    Kind::Kill,
+    Kind::Kill,
+    Kind::KillSeveral,
+    Kind::Freeze,
+    Kind::Freeze,
+    Kind::Cut,
+    Kind::Cut,
+    Kind::OneWay,
+    Kind::OneWay,
+    Kind::Down,
+    Kind::Slow,
+    Kind::Slow,
+];
 
 type Link = (&'static str, &'static str);
 
@@ -50,8 +80,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Faults {
     pub(crate) fn new(herd: Herd, model: Arc<Model>, chance: Chance) -> Self {
-        let (active, started, counts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        Self { herd, model, chance, active, started, counts, next: Instant::now() }
+        let (started, counts) = (BTreeMap::new(), BTreeMap::new());
+        let (active, deck) = (Vec::new(), Vec::new());
+        Self { herd, model, chance, active, started, counts, deck, next: Instant::now() }
     }
 
     pub(crate) fn herd(&self) -> &Herd {
@@ -121,10 +152,14 @@ impl Faults {
         let servers: Vec<_> = FIVE.into_iter().filter(|name| !busy.contains(name)).collect();
         let link = self.chance.of(&links).copied();
         let server = self.chance.of(&servers).copied();
-        let kind = self.chance.below(12);
+        if self.deck.is_empty() {
+            self.deck = DECK.to_vec();
+        }
+        let at = usize::try_from(self.chance.below(self.deck.len() as u64))?;
+        let kind = self.deck.swap_remove(at);
         let (fault, longest_ms) = match (kind, link, server) {
-            (0..2, _, Some(name)) => return self.kill(&[name]),
-            (2, _, Some(_)) => {
+            (Kind::Kill, _, Some(name)) => return self.kill(&[name]),
+            (Kind::KillSeveral, _, Some(_)) => {
                 let others = usize::try_from(self.chance.between(2, 3))?;
                 let mut victims = servers;
                 while victims.len() > others {
@@ -133,14 +168,14 @@ impl Faults {
                 }
                 return self.kill(&victims);
             }
-            (3..5, _, Some(name)) => (Fault::Frozen(name), 6000),
-            (5..7, Some(link), _) => (Fault::Cut(link), 8000),
-            (7..9, Some((one, other)), _) => {
+            (Kind::Freeze, _, Some(name)) => (Fault::Frozen(name), 6000),
+            (Kind::Cut, Some(link), _) => (Fault::Cut(link), 8000),
+            (Kind::OneWay, Some((one, other)), _) => {
                 let turned = self.chance.below(2) == 0;
                 (Fault::OneWay(if turned { (other, one) } else { (one, other) }), 8000)
             }
-            (9, Some(link), _) => (Fault::Down(link), 8000),
-            (10.., Some(link), _) => (Fault::Slow(link), 15_000),
+            (Kind::Down, Some(link), _) => (Fault::Down(link), 8000),
+            (Kind::Slow, Some(link), _) => (Fault::Slow(link), 15_000),
             _ => return Ok(()),
         };
         let lab = self.herd.lab();
