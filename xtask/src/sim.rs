@@ -1,8 +1,8 @@
 //! `cargo xtask sim`: builds the simulator of the servers' agreement and runs it; with `--nodes` the one of
 //! whole servers.
 //!
-//! The programs themselves are `herd-sim` and `herd-sim-nodes`. CI runs fixed seeds; a failing one is repeated with the command
-//! that it prints.
+//! The programs themselves are `herd-sim` and `herd-sim-nodes`. CI runs fixed seeds; a failing one is
+//! repeated with the command that it prints.
 
 use crate::shell;
 use anyhow::Result;

@@ -518,7 +518,10 @@ mod tests {
     fn what_is_on_its_way_is_not_repaired() {
         let (mut a, mut b) = known(100);
         for ms in (200..30_000_u64).step_by(20) {
-            a.update(record(&3_u32.to_be_bytes(), i64::try_from(ms).unwrap(), b"on"), at(ms));
+            // Newer than what is known, and nothing that a right clock would refuse.
+            let effective_ns = at(ms + 1_000).unix.nanos();
+            let key = 3_u32.to_be_bytes();
+            a.update(Record { effective_ns, ..record(&key, 0, b"on") }, at(ms));
             a.audit_now();
             b.audit_now();
             a.handle_timeout(at(ms));

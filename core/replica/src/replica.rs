@@ -293,9 +293,14 @@ impl Replica {
         }
     }
 
-    /// A neighbour says something.
+    /// A neighbour says something. On a link that has ended, by a fault of its other side too, nothing
+    /// is heard: what follows a message that was not taken would count it as taken.
     pub fn handle(&mut self, id: LinkId, message: &Message<'_>, now: Now) {
+        if !self.links.contains_key(&id) {
+            return;
+        }
         if let Err(fault) = self.try_handle(id, message, now) {
+            self.close_link(id, now);
             self.outputs.push_back(Output::Close(id, fault));
         }
     }

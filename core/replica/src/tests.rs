@@ -95,6 +95,21 @@ fn streams_share_a_link_that_keeps_up_with_none() {
 }
 
 #[test]
+fn what_follows_a_refused_record_in_one_batch_is_not_taken() {
+    let (mut a, mut b) = linked();
+    a.update(record(b"k", 10 + 121, b"of a wrong clock"), now(10));
+    // The record and the commit that counts on it.
+    let frames = transmit(&mut a);
+    deliver(&frames, &mut b);
+    assert!(b.is_empty());
+    let held = |replica: &Replica| {
+        replica.versions().find(|(origin, _)| &*origin.server == "a").map(|(_, version)| version)
+    };
+    assert_eq!(held(&a), Some(1));
+    assert_eq!(held(&b), Some(0), "it would never ask for the record again");
+}
+
+#[test]
 fn an_old_report_of_a_forgotten_key_is_not_newer() {
     let mut replica = replica("a");
     replica.update(record(b"k", 5, b"x"), now(5));

@@ -174,12 +174,12 @@ impl Oracle {
             },
             Event::NotUnderstood { .. } => tally.see(Seen::NotUnderstood),
             Event::Clamped { .. } => tally.see(Seen::Clamped),
+            Event::Renewed { .. } => tally.see(Seen::LivesRenewed),
+            Event::SecondOfOwnName => tally.see(Seen::SecondOfOwnName),
             // Nothing here breaks a memory, so whatever differs for good is a fault.
             Event::Replica(ReplicaEvent::AuditRepaired { records }) => {
                 self.wrong = Some(format!("server {host} repairs {records} records"));
             }
-            Event::Renewed { .. } => tally.see(Seen::LivesRenewed),
-            Event::SecondOfOwnName => tally.see(Seen::SecondOfOwnName),
             Event::CaughtUp { .. } | Event::Replica(_) => {}
         }
     }
