@@ -21,6 +21,7 @@ mod mutants;
 mod node;
 mod output;
 mod peers;
+mod replay;
 mod stats;
 mod transcript;
 mod watch;

@@ -6,6 +6,7 @@
 use crate::node::Settings;
 use crate::output::CloseReason;
 use crate::peers::PeerId;
+use crate::replay::Replay;
 use herd_proto::peer::Message;
 use herd_proto::{
     At, Command, Frame, Framer, Hello, Instant, write_unknown, write_unknown_too_long,
@@ -69,6 +70,7 @@ pub(crate) struct Link {
     pub(crate) caught_up: bool,
     /// How far a foreign server has been told what changes.
     pub(crate) cursor: Cursor,
+    pub(crate) replay: Replay,
     /// The start of a frame that is not whole yet; at most one frame.
     partial: Vec<u8>,
     /// Lines to send before any report; at most [`CONTROL_BYTES_MAX`].
@@ -146,6 +148,7 @@ impl Link {
             asked: None,
             caught_up: dialect == Dialect::At,
             cursor: Cursor::default(),
+            replay: Replay::new(Cursor::default(), now),
             partial: Vec::new(),
             control: Vec::new(),
             pong_due: None,
@@ -257,7 +260,8 @@ impl Link {
         match (self.phase, self.dialect) {
             (Phase::Greeting { until } | Phase::Contested { until, .. }, _) => Some(until),
             // What is not answered cannot be asked; the kernel's time-outs must do.
-            (Phase::Up, Dialect::At) | (Phase::Closing, _) => None,
+            (Phase::Up, Dialect::At) => self.replay.resume_at(),
+            (Phase::Closing, _) => None,
             (Phase::Up, Dialect::Native) => {
                 let dead_at = dies.then_some(self.heard + self.dead_after);
                 dead_at.into_iter().chain([self.pinged + ping_every]).min()

@@ -6,6 +6,7 @@ use crate::mutants::Mutant;
 use crate::node::{Node, decode};
 use crate::output::{CloseReason, Event, Output};
 use crate::peers::{Dialing, PeerId};
+use crate::replay::Replay;
 use herd_proto::peer::{Decoded, FRAME_BYTES_MAX, Message};
 use herd_proto::{At, Difference, Frame, Framer, Instant, Now, Report, UnixTime};
 use herd_replica::{Applied, LinkId, Sink};
@@ -214,7 +215,8 @@ impl Node {
             return;
         }
         for (&id, link) in &mut self.links {
-            if link.dialect == Dialect::At && std::mem::take(&mut link.waiting) {
+            let held = link.replay.resume_at().is_some();
+            if link.dialect == Dialect::At && !held && std::mem::take(&mut link.waiting) {
                 self.outputs.push_back(Output::Transmit(id));
             }
         }
@@ -245,7 +247,7 @@ impl Node {
             self.replica.poll_transmit(id, &mut frames, now);
             records = frames.records;
         } else if link.phase == Phase::Up {
-            while out.len() < budget {
+            while out.len() < budget && link.replay.may_tell(link.cursor, now.instant) {
                 let Some(record) = self.replica.poll_feed(&mut link.cursor, id) else { break };
                 if let Some((client, report)) = decode(&record) {
                     report.write_at(client, out);
@@ -255,6 +257,9 @@ impl Node {
         }
         let sent = out.len() - start;
         link.waiting = sent == 0 && waits;
+        if let Some(at) = link.replay.resume_at() {
+            self.timeout = Some(self.timeout.map_or(at, |timeout| timeout.min(at)));
+        }
         if let Some(peer) = link.peer.and_then(|peer| self.peers.get_mut(peer.0)) {
             peer.counters.records_sent += records;
             peer.counters.bytes_sent += sent as u64;
@@ -329,6 +334,8 @@ impl Node {
         let native = self.links.get(&id).is_some_and(|link| link.dialect == Dialect::Native);
         if native {
             self.replica.open_link(id, now);
+        } else if let Some(link) = self.links.get_mut(&id) {
+            link.replay = Replay::new(self.replica.feed_end(), now.instant);
         }
         let dead_after = self.peers.get(peer.0).map(|peer| peer.settings.dead_after);
         if let Some(link) = self.links.get_mut(&id) {

@@ -4,6 +4,7 @@ use crate::link::Dialect;
 use crate::node::{Node, replica_settings};
 use crate::output::{CloseReason, Event, Output};
 use crate::peers::{Dialing, Peer, PeerId, PeerSettings};
+use crate::replay::Replay;
 use herd_proto::Now;
 use herd_replica::{Cursor, Held, LinkId, Replica};
 use std::collections::BTreeSet;
@@ -166,7 +167,10 @@ impl Node {
         for id in ids {
             match self.links.get_mut(&id) {
                 // It is told all anew, since the order of changes begins anew.
-                Some(link) if link.dialect == Dialect::At => link.cursor = Cursor::default(),
+                Some(link) if link.dialect == Dialect::At => {
+                    link.cursor = Cursor::default();
+                    link.replay = Replay::new(self.replica.feed_end(), now.instant);
+                }
                 _ => self.close_link(id, CloseReason::Renewed, now),
             }
         }

@@ -73,7 +73,7 @@ pub struct Node {
     pub(crate) links: BTreeMap<LinkId, Link>,
     pub(crate) links_opened: u64,
     pub(crate) outputs: VecDeque<Output>,
-    timeout: Option<Instant>,
+    pub(crate) timeout: Option<Instant>,
     pub(crate) chance: Chance,
     pub(crate) counters: Counters,
     pub(crate) started: Instant,
@@ -219,7 +219,7 @@ impl Node {
         let greets_forever = self.is(Mutant::GreetingForever);
         let mut ended = Vec::new();
         let mut contests = Vec::new();
-        let mut pinged = Vec::new();
+        let mut woken = Vec::new();
         for (&id, link) in &mut self.links {
             match link.phase {
                 Phase::Greeting { until } if until <= now.instant && !greets_forever => {
@@ -230,9 +230,10 @@ impl Node {
                         ended.push((id, CloseReason::Dead(link.dead_after)));
                     } else if link.pinged + ping_every <= now.instant {
                         link.say_ping(now.instant);
-                        pinged.push(id);
+                        woken.push(id);
                     }
                 }
+                Phase::Up if link.replay.resume(now.instant) => woken.push(id),
                 Phase::Contested { until, .. } if until <= now.instant => contests.push(id),
                 Phase::Greeting { .. } | Phase::Contested { .. } | Phase::Up | Phase::Closing => {}
             }
@@ -243,7 +244,7 @@ impl Node {
         for id in contests {
             self.end_contest(id, now);
         }
-        for id in pinged {
+        for id in woken {
             self.wake(id);
         }
         self.tick_watch(now);

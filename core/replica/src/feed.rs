@@ -9,7 +9,7 @@ use crate::store::{Entry, KeyIx, Store};
 use std::collections::VecDeque;
 
 /// How far one reader of the feed has come. A new one begins with everything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor(u64);
 
 /// Below so many a compaction would not pay for itself.
@@ -60,7 +60,13 @@ impl Replica {
         None
     }
 
-    fn next_change(&mut self, cursor: &mut Cursor) -> Option<KeyIx> {
+    /// Where a cursor stands that has been shown all that there is now.
+    pub fn feed_end(&mut self) -> Cursor {
+        self.keep_feed();
+        Cursor(self.feed.last)
+    }
+
+    fn keep_feed(&mut self) {
         if !self.feed.kept {
             self.feed.kept = true;
             let keys: Vec<_> = self.store.all_keys().collect();
@@ -68,6 +74,10 @@ impl Replica {
                 self.feed.note(key, &mut self.store);
             }
         }
+    }
+
+    fn next_change(&mut self, cursor: &mut Cursor) -> Option<KeyIx> {
+        self.keep_feed();
         let start = self.feed.changes.partition_point(|&(change, _)| change <= cursor.0);
         for &(change, key) in self.feed.changes.range(start..) {
             cursor.0 = change;

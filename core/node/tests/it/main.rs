@@ -6,6 +6,7 @@ mod herd;
 mod links;
 mod membership;
 mod random;
+mod replay;
 mod rivals;
 mod scripted;
 mod versions;
