@@ -379,6 +379,11 @@ impl Replica {
             shows(mine) != shows(theirs)
         });
         let Some(link) = self.links.get_mut(&id) else { return };
+        if self.bootstrap.is_some() {
+            // What is shown meanwhile is partly from before, and nothing is taken up to its commits.
+            link.audit.doubts.remove(&bucket);
+            return;
+        }
         let mut confirmed = Vec::new();
         match link.audit.doubts.remove(&bucket) {
             Some(mut doubt) => {

@@ -83,7 +83,11 @@ impl Collector {
 
 impl Replica {
     pub(crate) fn collect(&mut self, now: Now) {
-        self.collect_losers(now);
+        // While a snapshot comes in, what supersedes an entry may prove to be superfluous itself.
+        let begun = self.bootstrap.as_ref().is_some_and(|bootstrap| bootstrap.begun.is_some());
+        if !begun || self.settings.is(Mutant::CollectInSnapshot) {
+            self.collect_losers(now);
+        }
         self.collect_tombstones(now);
     }
 

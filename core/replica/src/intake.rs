@@ -120,11 +120,15 @@ impl Replica {
         record: Record<'_>,
         now: Now,
     ) {
-        // Its own stream a node knows best.
+        let in_snapshot = self.snapshot_from(id);
+        // Its own stream a node knows best; but not what of it has been forgotten.
         if origin == OriginIx::ME {
+            let own = self.store.find(record.key).and_then(|key| self.store.entry_of(key, origin));
+            if let Some(entry) = own.and_then(|at| self.store.entry_mut(at)) {
+                entry.confirmed |= in_snapshot;
+            }
             return;
         }
-        let in_snapshot = self.snapshot_from(id);
         if let Some(stream) = self.streams.get_mut(origin.at()) {
             // Even what came before: a neighbour that was asked again sends it all again, and asking
             // once more would make it begin once more.

@@ -7,8 +7,10 @@ use crate::mutants::Mutant;
 use crate::origin::OriginIx;
 use crate::output::{Event, Output};
 use crate::replica::Replica;
-use crate::settings::LinkId;
+use crate::settings::{LinkId, Record};
+use crate::store::{Entry, EntryIx, KeyIx};
 use herd_proto::Now;
+use std::collections::BTreeSet;
 
 #[derive(Debug)]
 pub(crate) struct Bootstrap {
@@ -67,21 +69,20 @@ impl Replica {
         let collected = self.links.get(&id).map(|link| link.floors_heard.clone());
         let collected = collected.unwrap_or_default();
         let version_of = |origin: OriginIx| versions.number(origin);
+        // What this node wrote itself is no exception: it may have been forgotten by all others meanwhile.
         let superfluous: Vec<_> = self
             .store
             .all_entries()
             .filter(|(_, entry)| {
-                entry.origin != OriginIx::ME
-                    && !entry.confirmed
+                !entry.confirmed
+                    && !(entry.origin == OriginIx::ME && self.settings.is(Mutant::SnapshotKeepsOwn))
                     && !self.settings.is(Mutant::SnapshotKeepsAll)
                     && entry.sequence <= version_of(entry.origin)
             })
             .map(|(at, _)| at)
             .collect();
         self.happenings.discarded += superfluous.len() as u64;
-        for at in superfluous {
-            self.remove(at);
-        }
+        let revealed = self.discard(superfluous);
         for (at, stream) in (0..).map(OriginIx).zip(&mut self.streams) {
             if at != OriginIx::ME {
                 stream.version = stream.version.max(version_of(at));
@@ -110,6 +111,38 @@ impl Replica {
         for at in 0..self.streams.len() {
             self.stir(OriginIx(u16::try_from(at).unwrap_or(u16::MAX)));
         }
+        self.issue_again(&revealed, now);
         self.decide_all(now);
+    }
+
+    /// Removes entries, and returns the keys whose newest record is another one since, which the snapshot
+    /// did not bring.
+    fn discard(&mut self, entries: Vec<EntryIx>) -> Vec<KeyIx> {
+        let mut revealed = BTreeSet::new();
+        for at in entries {
+            let Some(key) = self.store.entry(at).map(Entry::key) else { continue };
+            if self.store.winner(key).is_some_and(|(winner, _)| winner == at) {
+                revealed.insert(key);
+            }
+            self.remove(at);
+        }
+        let is_news = |key: &KeyIx| self.store.winner(*key).is_some_and(|(_, e)| !e.confirmed);
+        revealed.into_iter().filter(is_news).collect()
+    }
+
+    /// While something greater was held, which others had collected, these records may have been passed
+    /// over on links, and commits told all the same: they are sent as own updates.
+    fn issue_again(&mut self, keys: &[KeyIx], now: Now) {
+        if self.settings.is(Mutant::RevealedPassedOver) {
+            return;
+        }
+        for &key in keys {
+            let Some((_, winner)) = self.store.winner(key) else { continue };
+            let Record { effective_ns, tombstone, value, .. } = self.store.record(winner);
+            let (name, value) = (self.store.key_bytes(key).to_vec(), value.to_vec());
+            let record = Record { key: &name, effective_ns, tombstone, value: &value };
+            self.happenings.adopted += 1;
+            self.issue(record, now);
+        }
     }
 }

@@ -273,7 +273,7 @@ fn transmit(from: &mut Replica) -> Vec<u8> {
     transmit_over(LINK, usize::MAX, from, now(10))
 }
 
-fn transmit_over(link: LinkId, room: usize, from: &mut Replica, now: Now) -> Vec<u8> {
+pub(crate) fn transmit_over(link: LinkId, room: usize, from: &mut Replica, now: Now) -> Vec<u8> {
     let mut frames = Frames { bytes: Vec::new(), room };
     from.poll_transmit(link, &mut frames, now);
     frames.bytes
@@ -283,7 +283,7 @@ fn deliver(frames: &[u8], to: &mut Replica) {
     deliver_over(LINK, frames, to, now(10));
 }
 
-fn deliver_over(link: LinkId, mut frames: &[u8], to: &mut Replica, now: Now) {
+pub(crate) fn deliver_over(link: LinkId, mut frames: &[u8], to: &mut Replica, now: Now) {
     while let Some((decoded, taken)) = Message::decode(frames).unwrap() {
         if let Decoded::Message(message) = decoded {
             to.handle(link, &message, now);

@@ -1,6 +1,7 @@
 //! One history from one seed: its nodes, their clocks, and what is done to them.
 
 use crate::chance::Chance;
+use crate::membership::Standing;
 use crate::net::Wire;
 use crate::oracle::{Lawful, Oracle, digits};
 use crate::plan::{Graph, Kind, Plan, Step, Time, nanos};
@@ -74,6 +75,7 @@ pub(crate) struct Sim {
     /// How far each node's wall clock is ahead now.
     skews_s: Vec<i64>,
     lives: u64,
+    pub(crate) standing: Vec<Standing>,
     pub(crate) wires: Vec<Wire>,
     pub(crate) links: u64,
     /// When each edge is dialed again.
@@ -102,6 +104,7 @@ impl Sim {
             skews_s: plan.skews_s.clone(),
             redial_at: vec![0; plan.edges.len()],
             cut: vec![[false; 2]; plan.edges.len()],
+            standing: Standing::at_first(plan.nodes, plan.guest),
             plan,
             chance,
             mutant,
@@ -120,7 +123,12 @@ impl Sim {
         };
         sim.note(|sim| format!("{:?}", sim.plan));
         for node in 0..sim.plan.nodes {
-            sim.start(node);
+            if sim.plan.guest == Some(node) {
+                sim.oracle.end(node);
+                sim.set_cuts(|(a, b)| a == node || b == node, [true; 2]);
+            } else {
+                sim.start(node);
+            }
         }
         sim
     }
@@ -166,7 +174,7 @@ impl Sim {
         let idle_max = Duration::from_secs(5);
         let settings = Settings {
             origin: Origin { server: name(node), incarnation },
-            members: (0..self.plan.nodes).map(name).collect(),
+            members: self.standing[node].config.iter().copied().map(name).collect(),
             redundancy: match self.plan.redundancy {
                 0 => Redundancy::All,
                 ways => Redundancy::Ways(ways),
@@ -189,6 +197,7 @@ impl Sim {
         self.note(|sim| format!("start {node} as {}", sim.lives));
         self.nodes[node] = Some(Replica::new(settings, self.now(node)));
         self.oracle.begin(node, self.now_ns);
+        self.forget_members(node);
         self.dial_at = None;
     }
 
@@ -202,6 +211,7 @@ impl Sim {
 
     pub(crate) fn step(&mut self, step: Step) -> Result<(), String> {
         self.note(|_| format!("{step:?}"));
+        self.settle_standing();
         match step {
             Step::Write { node, key, time, value } => self.write(node, key, time, value)?,
             Step::Burst { node, keys } => {
@@ -245,6 +255,9 @@ impl Sim {
                 self.set_cuts(|(a, b)| (nodes >> a & 1) != (nodes >> b & 1), [true; 2]);
             }
             Step::MendAll => self.set_cuts(|_| true, [false; 2]),
+            Step::TakeOut(node, tellers) => self.take_out(node, tellers),
+            Step::PutBack(node) => self.put_back(node),
+            Step::Leave(node) => self.leave(node),
         }
         self.look_at_fed()
     }
@@ -267,10 +280,13 @@ impl Sim {
             effective_ns = forgotten.map_or(effective_ns, |forgotten| forgotten + 1);
             lawful = Lawful::Never;
         }
+        if self.standing[node].is_out {
+            lawful = Lawful::Anew;
+        }
         // Of what is said anew it must be known that it was.
         let value = match lawful {
             Lawful::Never => format!("v{value}"),
-            Lawful::Anew => format!("r{}", self.report.revenants),
+            Lawful::Anew => format!("r{}", self.report.updates),
         };
         let mut text = [0; 20];
         let name = digits(key, &mut text);
@@ -293,12 +309,14 @@ impl Sim {
 
     fn forget(&mut self, node: usize, key: u64) -> Result<(), String> {
         let now = self.now(node);
+        let is_out = self.standing[node].is_out;
         let Some(replica) = &mut self.nodes[node] else { return Ok(()) };
         let mut text = [0; 20];
         let name = digits(key, &mut text);
         if replica.forget(name, now) {
             let Some(record) = replica.get(name) else { return Ok(()) };
-            let lawful = self.oracle.lawful(node, key, record.effective_ns);
+            let known = self.oracle.lawful(node, key, record.effective_ns);
+            let lawful = if is_out { Lawful::Anew } else { known };
             self.oracle.accept(node, &record, lawful, replica, self.now_ns);
             let forgotten = self.forgotten_ns.entry(key).or_insert(i64::MIN);
             *forgotten = (*forgotten).max(record.effective_ns);
@@ -341,6 +359,6 @@ impl Sim {
     }
 }
 
-fn name(node: usize) -> Box<str> {
+pub(crate) fn name(node: usize) -> Box<str> {
     format!("n{node}").into()
 }

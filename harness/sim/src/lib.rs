@@ -1,7 +1,7 @@
 //! Replicas on one seed, one made-up clock and a faulty network, against an oracle.
 //!
 //! A seed decides everything: how many nodes and links, who writes what when, which links are slow,
-//! cut, cut one way, or doubled, who crashes, whose clock jumps. Messages travel as the bytes they are on
+//! cut, cut one way, or doubled, who crashes, who joins, is taken out or leaves, whose clock jumps. Messages travel as the bytes they are on
 //! the wire, in order, a bounded number at a time, until a connection ends; then what was on it is lost,
 //! or all but a first part.
 //!
@@ -15,6 +15,7 @@ mod broadcast;
 mod chance;
 mod history;
 mod jobs;
+mod membership;
 mod net;
 mod network;
 pub mod nodes;

@@ -41,12 +41,15 @@ struct Arguments {
 }
 
 /// These need more seeds than a check before each merge has time for.
-const SLOW: [Mutant; 5] = [
+const SLOW: [Mutant; 8] = [
     Mutant::AdoptNever,
+    Mutant::CollectInSnapshot,
     Mutant::CollectedResent,
+    Mutant::RevealedPassedOver,
     Mutant::SnapshotNotRestarted,
     Mutant::TombstoneOverwritten,
     Mutant::TombstonePhaseKept,
+    Mutant::WithheldForEver,
 ];
 
 /// In so many seeds everything must have happened at least once.

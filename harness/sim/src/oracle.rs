@@ -37,13 +37,15 @@ struct Key {
 pub(crate) enum Lawful {
     /// No: it was said before the tombstone was heard.
     Never,
-    /// It was said anew, to a server that had dropped the tombstone or lost its memory.
+    /// It was said anew, to a server that had dropped the tombstone or lost its memory; or only a server
+    /// for which the others did not wait held it.
     Anew,
 }
 
 /// What a node has shown in one life.
 #[derive(Debug, Default)]
 struct Life {
+    /// What was forgotten until then it need not know.
     born_ns: u64,
     cursor: Cursor,
     removed: u64,
@@ -81,12 +83,21 @@ impl Oracle {
 
     /// A node has lost its memory.
     pub(crate) fn end(&mut self, node: usize) {
-        self.nodes[node] = None;
+        if let Some(life) = self.nodes.get_mut(node) {
+            *life = None;
+        }
+    }
+
+    /// What was forgotten until now a node need not know, though it has not lost its memory.
+    pub(crate) fn missed(&mut self, node: usize, now_ns: u64) {
+        if let Some(Some(life)) = self.nodes.get_mut(node) {
+            life.born_ns = now_ns;
+        }
     }
 
     /// Whether `node` may take a record of this time without knowing that the key was forgotten.
     pub(crate) fn lawful(&self, node: usize, key: u64, ns: i64) -> Lawful {
-        let Some(life) = &self.nodes[node] else { return Lawful::Never };
+        let Some(Some(life)) = self.nodes.get(node) else { return Lawful::Never };
         let dropped = life.buried.get(&key).is_some_and(|buried| buried.ns >= ns);
         let forgotten = self.keys.get(&key).map(|key| &key.forgotten[..]).unwrap_or_default();
         let before_birth = forgotten.iter().any(|&(rank, at)| rank.ns >= ns && at <= life.born_ns);
@@ -116,6 +127,25 @@ impl Oracle {
         said.accepted.entry(rank).and_modify(|l| *l = lawful.max(*l)).or_insert(lawful);
         if rank.tombstone {
             said.forgotten.push((rank, now_ns));
+        }
+    }
+
+    /// What `replica` may hold and not all of `holders` do counts as said anew: they do not wait for it.
+    pub(crate) fn excuse(&mut self, replica: &Replica, holders: &[&Replica]) {
+        for stream in replica.streams() {
+            let Some(&origin) = self.origins.get(stream.origin) else { continue };
+            let version = |holder: &&Replica| {
+                let mut streams = holder.streams();
+                streams.find(|s| s.origin == stream.origin).map_or(0, |stream| stream.version)
+            };
+            let held = holders.iter().map(version).min().unwrap_or_default();
+            let issued = self.issued.get(origin).map(|issued| &issued[..]).unwrap_or_default();
+            let start = issued.partition_point(|&(sequence, ..)| sequence <= held);
+            for (_, key, rank) in issued.get(start..).unwrap_or_default() {
+                if let Some(key) = self.keys.get_mut(key) {
+                    key.accepted.insert(*rank, Lawful::Anew);
+                }
+            }
         }
     }
 
@@ -165,7 +195,9 @@ impl Oracle {
             let back = before.max(life.buried.get(&key).copied()).filter(|before| *before > now);
             if let Some(before) = back {
                 let forgotten = said.is_forgotten(before) && now < before;
-                if lawful == Lawful::Never || !forgotten {
+                // A lesser tombstone that is repeated hides what a greater one hid.
+                let repeated = now.tombstone && now.value != 0;
+                if lawful == Lawful::Never && !repeated || !forgotten {
                     return Err(format!("node {node} went back on {key}: {before:?} to {now:?}"));
                 }
             }
@@ -242,6 +274,8 @@ impl Oracle {
         let Some(said) = self.keys.get(&key) else { return false };
         match shown {
             Some(shown) if shown >= written => true,
+            // One that was repeated, while a greater one was dropped.
+            Some(shown) if shown.tombstone && shown.value != 0 => said.is_forgotten(written),
             Some(shown) => said.lawful(shown) == Some(Lawful::Anew) && said.is_forgotten(written),
             None => said.is_forgotten(written),
         }

@@ -17,6 +17,8 @@ pub struct Plan {
     pub calm: bool,
     /// A node that is lost before everything else is healed, and never comes back.
     pub lost: Option<usize>,
+    /// A node that at first is not up, and that no other node's config names.
+    pub guest: Option<usize>,
     /// Messages that may be on their way on one connection in one direction.
     pub window: usize,
     /// A message takes at most so long.
@@ -64,11 +66,13 @@ pub enum Kind {
     Clocks,
     /// Second connections between neighbours, and connections lost in the middle of a frame.
     Doubles,
+    /// Nodes that join, are taken out, leave and come back.
+    Members,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Mixed,
         Self::FewKeys,
         Self::ManyKeys,
@@ -77,6 +81,7 @@ impl Kind {
         Self::Forgetful,
         Self::Clocks,
         Self::Doubles,
+        Self::Members,
     ];
 }
 
@@ -151,6 +156,13 @@ pub enum Step {
     Split(u64),
     /// All links are whole again.
     MendAll,
+    /// A node is no longer in the config of those whose bit is set, nor in that of one at least; its links
+    /// are cut.
+    TakeOut(usize, u64),
+    /// It is in the config of its neighbours again, or for the first time; its links are whole.
+    PutBack(usize),
+    /// It says that it leaves.
+    Leave(usize),
 }
 
 /// Of which time a report is.

@@ -20,6 +20,14 @@ pub struct Report {
     pub futures: u64,
     /// Nodes that lost their memory.
     pub crashes: u64,
+    /// Nodes that came to a herd with nothing, though they were not waited for.
+    pub joins: u64,
+    /// Nodes taken out of it.
+    pub taken_out: u64,
+    /// Nodes that came back to it with what they remembered.
+    pub returns: u64,
+    /// Nodes that said that they leave.
+    pub leaves: u64,
     /// Links cut, one way or both.
     pub cuts: u64,
     /// Connections lost without a cut.
@@ -52,6 +60,10 @@ impl Report {
         self.revenants += other.revenants;
         self.futures += other.futures;
         self.crashes += other.crashes;
+        self.joins += other.joins;
+        self.taken_out += other.taken_out;
+        self.returns += other.returns;
+        self.leaves += other.leaves;
         self.cuts += other.cuts;
         self.breaks += other.breaks;
         self.partial_frames += other.partial_frames;
@@ -78,6 +90,10 @@ impl Report {
             ("writes older than a tombstone that was dropped", self.revenants),
             ("writes from the future", self.futures),
             ("nodes that lost their memory", self.crashes),
+            ("nodes that joined with nothing", self.joins),
+            ("nodes taken out", self.taken_out),
+            ("nodes that came back with what they remembered", self.returns),
+            ("nodes that left", self.leaves),
             ("links cut", self.cuts),
             ("connections lost", self.breaks),
             ("connections lost in the middle of a frame", self.partial_frames),

@@ -25,6 +25,7 @@ impl Sim {
     fn heal(&mut self) -> Result<(), String> {
         self.note(|_| "heal".to_owned());
         self.set_clocks_right();
+        self.settle_standing();
         for wire in &mut self.wires {
             // Of two connections one goes now.
             wire.breaks_at = wire.breaks_at.map(|_| self.now_ns);
@@ -33,6 +34,7 @@ impl Sim {
             self.set_cut(edge, [false; 2]);
         }
         for node in 0..self.plan.nodes {
+            self.put_back(node);
             if self.plan.lost == Some(node) {
                 self.crash(node);
             } else if self.nodes[node].is_none() {

@@ -78,6 +78,7 @@ impl Shrinker {
             if plan.lost == Some(nodes) {
                 return;
             }
+            plan.guest = plan.guest.filter(|&guest| guest < nodes);
             plan.edges.retain(|&(a, b)| a < nodes && b < nodes);
             plan.steps.retain(|(_, step)| step.nodes_max().is_none_or(|node| node < nodes));
             if !plan.is_connected() || !self.accept(plan) {
@@ -98,11 +99,12 @@ impl Shrinker {
     }
 
     fn simpler(&mut self) {
-        let changes: [fn(&mut Plan); 5] = [
+        let changes: [fn(&mut Plan); 6] = [
             |plan| plan.delay = Duration::ZERO,
             |plan| plan.slow_links = 0,
             |plan| plan.window = 64,
             |plan| plan.redundancy = 1,
+            |plan| plan.guest = None,
             |plan| plan.skews_s.fill(0),
         ];
         for change in changes {
@@ -129,7 +131,10 @@ impl Step {
             | Self::Start(node)
             | Self::Restart(node)
             | Self::Jump(node, _)
-            | Self::Isolate(node) => Some(node),
+            | Self::Isolate(node)
+            | Self::TakeOut(node, _)
+            | Self::PutBack(node)
+            | Self::Leave(node) => Some(node),
             Self::Cut(a, b, _) | Self::Mend(a, b) | Self::Break(a, b) | Self::Double(a, b) => {
                 Some(a.max(b))
             }

@@ -17,6 +17,10 @@ struct Temper {
     forgets: u64,
     bursts: u64,
     doubles: u64,
+    /// Nodes that come and go, with all that belongs to it.
+    members: u64,
+    /// Old reports that meet a crash.
+    races: u64,
     jumps: u64,
     /// Whether reports come from the future.
     future: bool,
@@ -26,7 +30,7 @@ struct Temper {
 const MIXED: u64 = 400;
 
 /// To which, one like the other. What is wrong about forgetting shows most rarely.
-const LEANS: [Kind; 10] = [
+const LEANS: [Kind; 12] = [
     Kind::FewKeys,
     Kind::ManyKeys,
     Kind::LongCuts,
@@ -37,6 +41,8 @@ const LEANS: [Kind; 10] = [
     Kind::Forgetful,
     Kind::Clocks,
     Kind::Doubles,
+    Kind::Members,
+    Kind::Members,
 ];
 
 impl Plan {
@@ -59,6 +65,7 @@ impl Plan {
             edges,
             calm,
             lost: None,
+            guest: None,
             window: [1, 2, 8, 64][chance.index(4)],
             delay: [ms(0), ms(3), ms(40), ms(200)][chance.index(4)],
             slow: [ms(5), ms(40)][chance.index(2)],
@@ -116,8 +123,68 @@ impl Plan {
             let lull = chance.per_mille(temper.lulls);
             let pause = if lull { Duration::from_secs(8) } else { temper.pause };
             let pause = Duration::from_nanos(chance.below(nanos(pause) + 1));
+            if chance.per_mille(temper.members) {
+                self.come_and_go(pause, temper, chance);
+                continue;
+            }
+            if chance.per_mille(temper.races) {
+                self.race(pause, temper, chance);
+                continue;
+            }
             let step = self.step(temper, chance);
             self.steps.push((pause, step));
+        }
+    }
+
+    /// A node is taken out or leaves; keys are forgotten without it; later it comes back, and some one else
+    /// may have gone meanwhile.
+    fn come_and_go(&mut self, pause: Duration, temper: &Temper, chance: &mut Chance) {
+        let node = chance.index(self.nodes);
+        let brief = |chance: &mut Chance| Duration::from_millis(chance.below(400));
+        if chance.per_mille(300) {
+            self.steps.push((pause, Step::PutBack(node)));
+            return;
+        }
+        if !self.calm && chance.per_mille(250) {
+            self.steps.push((pause, Step::Leave(node)));
+            self.steps.push((brief(chance), Step::Crash(node)));
+        } else {
+            self.steps.push((pause, Step::TakeOut(node, chance.next())));
+        }
+        for _ in 0..chance.below(6) {
+            let step = if chance.per_mille(600) {
+                let other = (node + 1 + chance.index(self.nodes - 1)) % self.nodes;
+                Step::Forget { node: other, key: chance.below(temper.keys) }
+            } else {
+                self.write(chance.index(self.nodes), temper, chance)
+            };
+            self.steps.push((brief(chance), step));
+        }
+        // Until the tombstones went, or so that they go about then; or much is still under way.
+        let grace = self.graces.iter().max().copied().unwrap_or_default();
+        let longest = [Duration::ZERO, 2 * grace, grace + Duration::from_secs(8)];
+        let longest = longest[chance.index(3)];
+        let away = chance.below(nanos(longest) + 1);
+        let back = if chance.per_mille(800) { node } else { chance.index(self.nodes) };
+        self.steps.push((Duration::from_nanos(away), Step::PutBack(back)));
+    }
+
+    /// What is older than a tombstone is said to a node that has just lost its memory; or a neighbour that
+    /// may have passed on part of it loses its own.
+    fn race(&mut self, pause: Duration, temper: &Temper, chance: &mut Chance) {
+        let key = chance.below(temper.keys);
+        let (a, b) = chance.pick(&self.edges).unwrap_or_default();
+        let (node, other) = if chance.per_mille(500) { (a, b) } else { (b, a) };
+        let ago = i64::try_from(chance.below(3)).unwrap_or(0) * 1_000_000;
+        let write = Step::Write { node, key, time: Time::BeforeForgotten(ago), value: 0 };
+        if chance.per_mille(500) {
+            self.steps.push((pause, Step::Restart(node)));
+            self.steps.push((Duration::from_millis(chance.below(60)), write));
+        } else {
+            self.steps.push((pause, write));
+            let until = nanos(2 * self.delay) + 60_000_000;
+            let until = Duration::from_nanos(chance.below(until));
+            self.steps.push((until, Step::Crash(other)));
         }
     }
 
@@ -192,6 +259,8 @@ impl Temper {
             forgets: [0, 0, 30, 100][chance.index(4)],
             bursts: [0, 30, 150][chance.index(3)],
             doubles: [0, 0, 20][chance.index(3)],
+            members: [0, 0, 0, 30][chance.index(4)],
+            races: 0,
             jumps: 0,
             future: chance.per_mille(150),
         };
@@ -234,6 +303,8 @@ impl Temper {
                 temper.forgets = 200;
                 temper.bursts = 30;
                 plan.anew = chance.per_mille(700);
+                let races = plan.anew && !plan.calm;
+                temper.races = if races { [0, 60, 200][chance.index(3)] } else { 0 };
                 plan.graces = (0..plan.nodes).map(|_| ms([50, 5_000][chance.index(2)])).collect();
                 plan.window = [1, 2, 64][chance.index(3)];
             }
@@ -244,6 +315,21 @@ impl Temper {
                 skews.for_each(|skew| *skew = i64::try_from(chance.below(51)).unwrap_or(0) - 25);
             }
             Kind::Doubles => temper.doubles = 150,
+            Kind::Members => {
+                plan.calm = chance.per_mille(300);
+                temper.members = 120;
+                temper.crashes = if plan.calm { 0 } else { [0, 30, 80][chance.index(3)] };
+                temper.keys = 1 + chance.below(6);
+                temper.steps = 20 + chance.below(40);
+                temper.pause = [ms(30), ms(300), ms(1500)][chance.index(3)];
+                temper.cuts = [0, 60, 150][chance.index(3)];
+                temper.forgets = 120;
+                temper.bursts = 30;
+                plan.anew = chance.per_mille(500);
+                plan.graces = (0..plan.nodes).map(|_| ms([50, 3_000][chance.index(2)])).collect();
+                let guest = chance.per_mille(400).then(|| chance.index(plan.nodes));
+                plan.guest = guest.filter(|&guest| plan.is_connected_without(Some(guest)));
+            }
         }
         temper
     }

@@ -2,7 +2,7 @@
 
 use super::{Held, OriginIx, Replica};
 use crate::settings::LinkId;
-use crate::tests::{linked, record, talk_at};
+use crate::tests::{deliver_over, linked, record, talk_at, transmit_over};
 use herd_proto::peer::Message;
 use herd_proto::{Instant, Now, UnixTime};
 
@@ -151,4 +151,73 @@ fn a_neighbour_cannot_fill_memory_with_members() {
         );
     }
     assert_eq!(a.members().count(), 2 + super::UNCONFIGURED_MAX);
+}
+
+/// A and B talk for so many seconds from `from` on.
+fn pass_time(a: &mut Replica, b: &mut Replica, from: u64, seconds: u64) {
+    for second in from..from + seconds {
+        a.handle_timeout(at(second));
+        b.handle_timeout(at(second));
+        talk_at(a, b, at(second));
+    }
+}
+
+#[test]
+fn what_was_forgotten_while_its_own_server_was_out_does_not_come_back_with_it() {
+    let (mut a, mut b) = a();
+    a.update(record(b"kept", 1, b"x"), at(4));
+    pass_time(&mut a, &mut b, 4, 3);
+    a.close_link(LINK, at(7));
+    b.close_link(LINK, at(7));
+    b.set_members(["b".into()].into(), at(7));
+    assert!(b.forget(b"k", at(7)));
+    // Long enough for the tombstone to go.
+    for second in 8..200 {
+        b.handle_timeout(at(second));
+    }
+    assert_eq!(b.get(b"k"), None);
+    a.update(record(b"news", 1, b"x"), at(200));
+    b.set_members(["a".into(), "b".into()].into(), at(200));
+    a.open_link(LINK, at(200));
+    b.open_link(LINK, at(200));
+    pass_time(&mut a, &mut b, 200, 10);
+    for replica in [&a, &b] {
+        let known = |key: &[u8]| replica.get(key).is_some();
+        assert_eq!((known(b"k"), known(b"kept"), known(b"news")), (false, true, true));
+    }
+}
+
+#[test]
+fn what_was_issued_again_while_out_is_not_passed_over() {
+    // A has the entry, but not the commit.
+    let (mut a, mut b) = a();
+    b.update(record(b"k2", 1, b"x"), at(4));
+    let entry = transmit_over(LINK, 1, &mut b, at(4));
+    deliver_over(LINK, &entry, &mut a, at(4));
+    assert!(a.get(b"k2").is_some());
+    a.close_link(LINK, at(5));
+    b.close_link(LINK, at(5));
+    b.set_members(["b".into()].into(), at(5));
+    assert!(b.forget(b"k2", at(5)));
+    for second in 6..200 {
+        a.handle_timeout(at(second));
+        b.handle_timeout(at(second));
+    }
+    assert_eq!((a.happenings().adopted, b.get(b"k2")), (1, None));
+    a.open_link(LINK, at(200));
+    b.open_link(LINK, at(200));
+    // One message at a time: A is asked for its stream, and answers, before the snapshot has come.
+    loop {
+        let to_a = transmit_over(LINK, 1, &mut b, at(200));
+        let to_b = transmit_over(LINK, 1, &mut a, at(200));
+        if to_a.is_empty() && to_b.is_empty() {
+            break;
+        }
+        deliver_over(LINK, &to_a, &mut a, at(200));
+        deliver_over(LINK, &to_b, &mut b, at(200));
+    }
+    pass_time(&mut a, &mut b, 200, 10);
+    // Nobody but A held it as A's own: it is as if it had been said there anew.
+    assert!(a.get(b"k2").is_some());
+    assert_eq!(a.get(b"k2"), b.get(b"k2"));
 }
