@@ -217,6 +217,11 @@ impl Server {
         self.metric("geoherd_log_lines_lost_total")
     }
 
+    /// Times a link to this neighbour came up.
+    pub(crate) fn links_established(&self, peer: &str) -> Result<u64> {
+        self.metric(&format!("geoherd_link_established_total{{peer=\"{peer}\"}}"))
+    }
+
     fn metric(&self, name: &str) -> Result<u64> {
         let metrics = probe::http_get(self.http, "/metrics")?;
         let metrics = String::from_utf8_lossy(&metrics);

@@ -33,7 +33,8 @@ pub(super) fn measure(options: &Options, args: &Args) -> Result<Vec<Section>> {
         "Age: from the moment since which a report shown at the last server was no longer the newest, until \
          the next of that client was shown. Must be keys / rate + 1 s at most, where the rate is that of the \
          records that came over the link. Memory: of the server before the link, resident MB, after a fifth \
-         of the time and at the end.",
+         of the time and at the end. Oldest at: when the greatest age came to its end, seconds after the start. \
+         Relinked: how often the link was given up and made anew; then its sweep begins anew too.",
         &[
             "writers",
             "keys",
@@ -46,6 +47,8 @@ pub(super) fn measure(options: &Options, args: &Args) -> Result<Vec<Section>> {
             "unheard",
             "MB then",
             "MB end",
+            "oldest at s",
+            "relinked",
         ],
     );
     for writers in [1, 2] {
@@ -87,7 +90,8 @@ fn slow(options: &Options, time: Duration, writers: usize, section: &mut Section
     let heard = ears.take();
     // What was sent of each client, as the server next to the writers heard it or, of its own, said.
     let newest = sent_of_each(&heard)?;
-    let (ages, unheard) = ages(&newest, of_server(&heard, 2)?);
+    let (ages, unheard, oldest_at) = ages(&newest, of_server(&heard, 2)?);
+    let relinked = campbell.links_established("Smith")?.saturating_sub(1);
     let allowed = f64::from(keys) / through + 1.0;
     let mb = |bytes: u64| Cell::figure(bytes as f64 / 1e6, 1);
     section.row([
@@ -102,6 +106,8 @@ fn slow(options: &Options, time: Duration, writers: usize, section: &mut Section
         Cell::count(unheard as f64),
         mb(memory),
         mb(memory_end),
+        Cell::figure(oldest_at, 1),
+        Cell::count(relinked as f64),
     ]);
     Ok(())
 }
@@ -124,16 +130,19 @@ fn sent_of_each(heard: &[Vec<crate::ears::Heard>]) -> Result<BTreeMap<Client, Ve
     Ok(sent)
 }
 
-/// How old what was shown became, seconds, and how many clients were never shown at all.
-fn ages(sent: &BTreeMap<Client, Vec<u64>>, heard: &[crate::ears::Heard]) -> (Sorted, usize) {
+/// How old what was shown became, seconds; how many clients were never shown at all; and when the greatest
+/// age came to its end, seconds after the first report.
+fn ages(sent: &BTreeMap<Client, Vec<u64>>, heard: &[crate::ears::Heard]) -> (Sorted, usize, f64) {
     let mut shown: BTreeMap<Client, u64> = BTreeMap::new();
     let mut ages = Vec::new();
+    let begin = sent.values().filter_map(|times| times.first()).min().copied().unwrap_or(0);
     let end = heard.last().map_or(0, |last| last.at);
     // Nothing shown is as old as the first report that should be; something, as old as the next one.
     let age = |client: &Client, shown: u64, at: u64| {
         let times = sent.get(client)?;
         let next = times.get(times.partition_point(|&time| time <= shown))?;
-        (*next < at).then(|| (at - next) as f64 / 1e9)
+        let since_begin = at.saturating_sub(begin) as f64 / 1e9;
+        (*next < at).then(|| ((at - next) as f64 / 1e9, since_begin))
     };
     for heard in heard {
         let client = (heard.writer, heard.client);
@@ -143,7 +152,10 @@ fn ages(sent: &BTreeMap<Client, Vec<u64>>, heard: &[crate::ears::Heard]) -> (Sor
     let last =
         sent.keys().filter_map(|client| age(client, shown.get(client).copied().unwrap_or(0), end));
     ages.extend(last);
-    (Sorted::new(ages), sent.keys().filter(|client| !shown.contains_key(client)).count())
+    let unheard = sent.keys().filter(|client| !shown.contains_key(client)).count();
+    let oldest = ages.iter().copied().max_by(|one, other| one.0.total_cmp(&other.0));
+    let ages = Sorted::new(ages.into_iter().map(|(age, _)| age).collect());
+    (ages, unheard, oldest.map_or(f64::NAN, |(_, at)| at))
 }
 
 #[cfg(test)]
@@ -164,9 +176,10 @@ mod tests {
             sent: sent * second,
             at: at * second,
         };
-        let (ages, unheard) = ages(&sent, &[heard(1, 2), heard(5, 8)]);
+        let (ages, unheard, oldest_at) = ages(&sent, &[heard(1, 2), heard(5, 8)]);
         // One second until the first was shown, five since the second was not, six without the other client.
         assert_eq!(format!("{ages:?}"), "Sorted([1.0, 5.0, 6.0])");
         assert_eq!(unheard, 1);
+        assert!((oldest_at - 7.0).abs() < 1e-9, "{oldest_at}");
     }
 }
