@@ -125,7 +125,7 @@ pub(crate) enum Course {
     Sweep {
         /// The next slot.
         next: u32,
-        /// The slots at the start of this round.
+        /// Where this round ends at the latest; before, where the slots do.
         end: u32,
         /// Arrivals up to here were sent before this round.
         base: Arrival,

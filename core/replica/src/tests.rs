@@ -109,6 +109,46 @@ fn what_follows_a_refused_record_in_one_batch_is_not_taken() {
     assert_eq!(held(&b), Some(0), "it would never ask for the record again");
 }
 
+/// What the far side of a slow link shows of a key is never older than the time in which the link can carry
+/// every key once, and a moment: neither later nor at the start, when keys come while others are sent.
+#[test]
+fn what_a_slow_link_shows_is_as_old_as_all_keys_take_at_most() {
+    /// Milliseconds between two times that the link takes something.
+    const STEP_MS: u64 = 37;
+    /// Of a thousand messages a second, and five thousand updates.
+    const TAKEN_AT_ONCE: usize = 37;
+    const UPDATES_AT_ONCE: i64 = 185;
+    const UPDATES_A_SECOND: i64 = 5_000;
+    const KEYS: u16 = 10_000;
+    let (mut a, mut b) = linked();
+    let keys = i64::from(KEYS);
+    // The number of the update that is shown of each key; every key is updated in turn.
+    let mut shown: Vec<Option<i64>> = vec![None; usize::from(KEYS)];
+    let (mut updates, mut oldest) = (0, 0);
+    for step in 0..1_000 {
+        let now = Now { instant: Instant::from_nanos(step * STEP_MS * 1_000_000), ..now(100) };
+        for _ in 0..UPDATES_AT_ONCE {
+            let key = u16::try_from(updates % keys).unwrap().to_be_bytes();
+            let record = Record { key: &key, effective_ns: updates, tombstone: false, value: b"" };
+            assert_eq!(a.update(record, now), Applied::Newer);
+            updates += 1;
+        }
+        for replica in [&mut a, &mut b] {
+            replica.handle_timeout(now);
+        }
+        deliver_over(LINK, &transmit_over(LINK, TAKEN_AT_ONCE, &mut a, now), &mut b, now);
+        deliver_over(LINK, &transmit_over(LINK, usize::MAX, &mut b, now), &mut a, now);
+        for (number, shown) in (0..KEYS).zip(&mut shown) {
+            let first = i64::from(number);
+            let since = shown.map_or(first, |shown| shown + keys);
+            *shown = b.get(&number.to_be_bytes()).map(|record| record.effective_ns);
+            oldest = oldest.max(updates - since);
+        }
+    }
+    let all_once = keys * UPDATES_A_SECOND / 1_000;
+    assert!(oldest <= all_once + UPDATES_A_SECOND, "{} s", oldest / UPDATES_A_SECOND);
+}
+
 #[test]
 fn an_old_report_of_a_forgotten_key_is_not_newer() {
     let mut replica = replica("a");
