@@ -70,15 +70,16 @@ impl Replica {
         let collected = collected.unwrap_or_default();
         let version_of = |origin: OriginIx| versions.number(origin);
         // What this node wrote itself is no exception: it may have been forgotten by all others meanwhile.
+        let is_kept = |entry: &Entry| {
+            let keeps_own = self.settings.is(Mutant::SnapshotKeepsOwn);
+            entry.confirmed
+                || self.settings.is(Mutant::SnapshotKeepsAll)
+                || entry.origin == OriginIx::ME && keeps_own
+        };
         let superfluous: Vec<_> = self
             .store
             .all_entries()
-            .filter(|(_, entry)| {
-                !entry.confirmed
-                    && !(entry.origin == OriginIx::ME && self.settings.is(Mutant::SnapshotKeepsOwn))
-                    && !self.settings.is(Mutant::SnapshotKeepsAll)
-                    && entry.sequence <= version_of(entry.origin)
-            })
+            .filter(|(_, entry)| !is_kept(entry) && entry.sequence <= version_of(entry.origin))
             .map(|(at, _)| at)
             .collect();
         self.happenings.discarded += superfluous.len() as u64;
