@@ -199,7 +199,9 @@ impl Replica {
                     }
                     false
                 }
-                Phase::Grace(until) => until <= now.instant && self.is_alone(key),
+                Phase::Grace(until) => {
+                    until <= now.instant && self.is_alone(key) && !self.is_promised()
+                }
             };
             if !done {
                 self.collector.tombstones.push_back(tombstone);
@@ -213,6 +215,14 @@ impl Replica {
             self.happenings.tombstones_collected += 1;
             self.remove(tombstone.entry);
         }
+    }
+
+    /// Whether a snapshot is on its way from here: it may have passed what a tombstone superseded, which was
+    /// collected since, and not yet the tombstone.
+    fn is_promised(&self) -> bool {
+        let mut snapshots = self.links.values().filter_map(|link| link.snapshot_out.as_ref());
+        snapshots.any(|snapshot| snapshot.begun)
+            && !self.settings.is(Mutant::TombstoneLeavesSnapshot)
     }
 
     fn is_alone(&self, key: KeyIx) -> bool {

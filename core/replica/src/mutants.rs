@@ -40,6 +40,8 @@ pub enum Mutant {
     RevealedPassedOver,
     /// Collects superseded entries while a snapshot comes in.
     CollectInSnapshot,
+    /// Drops tombstones that a snapshot on its way from here has still to bring.
+    TombstoneLeavesSnapshot,
     /// Counts a broken snapshot as taken.
     SnapshotBrokenCounts,
     /// Collects superseded entries at once.
@@ -98,7 +100,7 @@ impl Mutant {
     pub const UNSEEN: [Self; 1] = [Self::BuryEarly];
 
     /// All that a history has shown.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::CommitEarlyInLog,
         Self::CommitEarlyInSweep,
         Self::AdvanceOnEntry,
@@ -113,6 +115,7 @@ impl Mutant {
         Self::SnapshotKeepsOwn,
         Self::RevealedPassedOver,
         Self::CollectInSnapshot,
+        Self::TombstoneLeavesSnapshot,
         Self::SnapshotBrokenCounts,
         Self::CollectAtOnce,
         Self::FloorUntold,

@@ -41,12 +41,14 @@ struct Arguments {
 }
 
 /// These need more seeds than a check before each merge has time for.
-const SLOW: [Mutant; 8] = [
+const SLOW: [Mutant; 10] = [
     Mutant::AdoptNever,
     Mutant::CollectInSnapshot,
     Mutant::CollectedResent,
+    Mutant::DuplicateAheadEnds,
     Mutant::RevealedPassedOver,
     Mutant::SnapshotNotRestarted,
+    Mutant::TombstoneLeavesSnapshot,
     Mutant::TombstoneOverwritten,
     Mutant::TombstonePhaseKept,
     Mutant::WithheldForEver,
