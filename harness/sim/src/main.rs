@@ -41,7 +41,8 @@ struct Arguments {
 }
 
 /// These need more seeds than a check before each merge has time for.
-const SLOW: [Mutant; 10] = [
+const SLOW: [Mutant; 11] = [
+    Mutant::AdoptAgain,
     Mutant::AdoptNever,
     Mutant::CollectInSnapshot,
     Mutant::CollectedResent,
