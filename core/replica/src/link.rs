@@ -123,10 +123,9 @@ pub(crate) enum Course {
     /// Slot by slot, round and round: a link that cannot keep up is then sent every key in turn, while
     /// in log order keys that change all the time would starve the rest.
     Sweep {
-        /// The next slot.
+        /// The next slot. The round ends where the slots do by then: what comes while it lasts is met by it
+        /// too, or would wait for the whole of the next.
         next: u32,
-        /// Where this round ends at the latest; before, where the slots do.
-        end: u32,
         /// Arrivals up to here were sent before this round.
         base: Arrival,
         /// The last arrival at the start of this round, and the version then.

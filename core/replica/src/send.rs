@@ -350,8 +350,8 @@ impl<S: Sink> Out<'_, S> {
                         self.commit(origin, wanted, stream.version);
                     }
                 }
-                Course::Sweep { ref mut next, end, base, start, version } => {
-                    if *next < end.min(self.store.slots()) {
+                Course::Sweep { ref mut next, base, start, version } => {
+                    if *next < self.store.slots() {
                         let at = Store::slot(*next);
                         *next += 1;
                         let entry = self.store.entry(at);
@@ -376,10 +376,7 @@ impl<S: Sink> Out<'_, S> {
     fn sweep(&mut self, stream: &Stream, base: Arrival) -> Course {
         self.happenings.sweeps += 1;
         let (start, version) = (stream.log.last(), stream.version);
-        // What comes while it lasts is met by it too, or would wait for the whole of the next; within
-        // bounds, or a store that grows faster than the link takes would never see it end.
-        let end = self.store.slots().saturating_mul(2);
-        Course::Sweep { next: 0, end, base, start, version }
+        Course::Sweep { next: 0, base, start, version }
     }
 
     fn maybe_send(&mut self, wanted: &mut Subscription, at: EntryIx) {

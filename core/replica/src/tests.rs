@@ -117,6 +117,8 @@ fn what_a_slow_link_shows_is_as_old_as_all_keys_take_at_most() {
     const STEP_MS: u64 = 37;
     /// Of a thousand messages a second, and five thousand updates.
     const TAKEN_AT_ONCE: usize = 37;
+    const TAKEN_AT_FIRST: usize = 16;
+    const TAKEN_AT_FIRST_STEPS: u64 = TAKEN_AT_FIRST as u64;
     const UPDATES_AT_ONCE: i64 = 185;
     const UPDATES_A_SECOND: i64 = 5_000;
     const KEYS: u16 = 10_000;
@@ -136,7 +138,13 @@ fn what_a_slow_link_shows_is_as_old_as_all_keys_take_at_most() {
         for replica in [&mut a, &mut b] {
             replica.handle_timeout(now);
         }
-        deliver_over(LINK, &transmit_over(LINK, TAKEN_AT_ONCE, &mut a, now), &mut b, now);
+        // At first a socket takes much at once, and then nothing for as long.
+        let taken = match step {
+            0 => TAKEN_AT_FIRST * TAKEN_AT_ONCE,
+            1..TAKEN_AT_FIRST_STEPS => 0,
+            _ => TAKEN_AT_ONCE,
+        };
+        deliver_over(LINK, &transmit_over(LINK, taken, &mut a, now), &mut b, now);
         deliver_over(LINK, &transmit_over(LINK, usize::MAX, &mut b, now), &mut a, now);
         for (number, shown) in (0..KEYS).zip(&mut shown) {
             let first = i64::from(number);
