@@ -7,15 +7,18 @@
 use crate::places::Places;
 use crate::process::Process;
 use crate::stats::Stats;
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Notify};
 use crate::traffic::TrafficLog;
 use herd_node::{Event, HostFacts, LinkId, Node, Output, PeerId};
 use herd_proto::{Instant, Now, UnixTime};
-use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
+
+#[cfg(test)]
+mod interleavings;
 
 /// What the shell's tasks share.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub struct Host {
     /// Where messages are logged, if they are.
     pub traffic: Option<TrafficLog>,
     phase: watch::Sender<Phase>,
+    /// A client has gone while the server stops.
+    pub(crate) seat_given_up: Notify,
 }
 
 /// What a [`Host`] is made of.
@@ -83,6 +88,7 @@ impl Host {
             stats: Stats::default(),
             traffic: parts.traffic,
             phase: watch::Sender::new(Phase::Serving),
+            seat_given_up: Notify::new(),
         };
         (Arc::new(host), receiver)
     }
@@ -142,9 +148,52 @@ impl Host {
         }
     }
 
+    /// Enters the node for a link that begins. Its task may come to [`link_signal`](Self::link_signal)
+    /// late: what the node tells it meanwhile waits there.
+    pub fn open_link(&self, open: impl FnOnce(&mut Node, Now) -> Option<LinkId>) -> Option<LinkId> {
+        self.enter(|node, now| {
+            let link = open(node, now)?;
+            self.links.lock().entry(link).or_default();
+            Some(link)
+        })
+    }
+
     /// Where the task of `link` hears what to do. Ask for it before the link's first input.
     pub fn link_signal(&self, link: LinkId) -> Arc<LinkSignal> {
         self.links.lock().entry(link).or_default().clone()
+    }
+
+    /// Puts into `buffer` what is to be sent on `link` next, `budget` bytes or little more, and waits until
+    /// there is something. False, and nothing in it, when all is sent and the link is to be closed.
+    pub async fn next_transmit(
+        &self,
+        link: LinkId,
+        signal: &LinkSignal,
+        buffer: &mut Vec<u8>,
+        budget: usize,
+    ) -> bool {
+        loop {
+            // Looked at first: what the node says last, it says before it asks for the end.
+            let closing = signal.is_closing();
+            let leaving = self.phase() == Phase::Leaving;
+            buffer.clear();
+            self.enter(|node, now| node.poll_transmit(link, buffer, budget, now));
+            if !buffer.is_empty() {
+                return true;
+            } else if closing {
+                return false;
+            } else if leaving {
+                // All is sent; the other side is told why nothing more comes.
+                self.enter(|node, now| node.handle_link_end(link, now));
+            } else {
+                // An idle link keeps no buffer.
+                *buffer = Vec::new();
+                tokio::select! {
+                    () = signal.woken() => {}
+                    () = self.reached(Phase::Leaving) => {}
+                }
+            }
+        }
     }
 
     /// The task of `link` has ended.
@@ -224,13 +273,14 @@ impl LinkSignal {
 /// Both clocks of the machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    started: std::time::Instant,
+    /// Tokio's, so that both stand still in a test whose time is made up.
+    started: tokio::time::Instant,
 }
 
 impl Clock {
     /// Counts its moments from now.
     pub fn start() -> Self {
-        Self { started: std::time::Instant::now() }
+        Self { started: tokio::time::Instant::now() }
     }
 
     /// Reads both.

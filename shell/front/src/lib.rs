@@ -9,11 +9,14 @@ pub mod http;
 pub mod line;
 mod places;
 mod process;
+mod seats;
 mod stats;
+mod sync;
 mod traffic;
 
 pub use host::{Clock, Host, HostParts, LinkSignal, Order, Phase};
 pub use places::{Answer, Places, Remote};
 pub use process::Process;
+pub use seats::Seat;
 pub use stats::{Kind, Stats, Tally};
 pub use traffic::{Direction, TrafficLog, TrafficSink};

@@ -1,8 +1,9 @@
 //! What the protocols count. A connection tallies a batch by itself and adds it up once.
 
+use crate::sync::AtomicU64;
 use herd_node::Histogram;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// What a line turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

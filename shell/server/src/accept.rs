@@ -4,7 +4,7 @@ use crate::config::{AcceptAtFrom, Config, Protocol};
 use crate::dial::Links;
 use crate::link::Socket;
 use herd_front::line::{Ended, Limits, MayRelay, serve};
-use herd_front::{Host, Phase};
+use herd_front::{Host, Seat};
 use parking_lot::RwLock;
 use std::collections::BTreeSet;
 use std::io;
@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
@@ -26,7 +25,6 @@ pub(crate) struct Clients {
     write_timeout: Duration,
     connections_max: u64,
     relays: Arc<RwLock<Relays>>,
-    gone: Arc<Notify>,
 }
 
 /// Who may speak for a server without having said hello.
@@ -64,24 +62,12 @@ impl Clients {
             write_timeout: limits.write_timeout,
             connections_max: limits.max_connections as u64,
             relays: Arc::new(RwLock::new(Relays::new(config, name))),
-            gone: Arc::new(Notify::new()),
         }
     }
 
     /// Who may speak for a server from now on; connections that are open keep what they may.
     pub(crate) fn set_neighbors(&self, config: &Config, name: &str) {
         *self.relays.write() = Relays::new(config, name);
-    }
-
-    /// Returns when no client is connected.
-    pub(crate) async fn all_gone(&self) {
-        loop {
-            let gone = self.gone.notified();
-            if self.host.stats.open.load(Relaxed) == 0 {
-                return;
-            }
-            gone.await;
-        }
     }
 
     fn may_relay(&self, peer: IpAddr) -> MayRelay {
@@ -92,8 +78,7 @@ impl Clients {
         }
     }
 
-    async fn serve(self, stream: TcpStream, peer: SocketAddr) {
-        let place = Place::take(&self);
+    async fn serve(self, stream: TcpStream, peer: SocketAddr, seat: Seat) {
         // Small replies leave at once; a socket that refuses is about to fail anyway.
         let _refused = stream.set_nodelay(true);
         info!(%peer, "connection accepted");
@@ -108,31 +93,8 @@ impl Clients {
             }
             Ended::Failed(error) => info!(%peer, %error, "connection lost"),
             Ended::BecameLink(stream, start) => {
-                drop(place);
-                self.links.run_accepted(Socket { stream, address: peer }, &start).await;
+                self.links.run_accepted(Socket { stream, address: peer }, &start, seat).await;
             }
-        }
-    }
-}
-
-/// A client's place among those that may be connected at once.
-struct Place {
-    host: Arc<Host>,
-    gone: Arc<Notify>,
-}
-
-impl Place {
-    fn take(clients: &Clients) -> Self {
-        clients.host.stats.open.fetch_add(1, Relaxed);
-        Self { host: clients.host.clone(), gone: clients.gone.clone() }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.host.stats.open.fetch_sub(1, Relaxed);
-        if self.host.phase() > Phase::Serving {
-            self.gone.notify_waiters();
         }
     }
 }
@@ -151,7 +113,9 @@ pub(crate) async fn run(clients: Clients, listener: TcpListener) {
             }
             Ok((stream, peer)) => {
                 stats.accepted.fetch_add(1, Relaxed);
-                tokio::spawn(clients.clone().serve(stream, peer));
+                // Taken here and not by the task, which may begin when nobody waits for it any more.
+                let seat = Seat::take(&clients.host);
+                tokio::spawn(clients.clone().serve(stream, peer, seat));
             }
             // The client was gone before it was taken.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

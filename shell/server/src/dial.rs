@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Neighbor};
 use crate::link::{self, Socket};
-use herd_front::{Host, Order, Phase};
+use herd_front::{Host, Order, Phase, Seat};
 use herd_node::{Event, PeerId, ReplicaEvent};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -49,10 +49,14 @@ impl Links {
         *self.peers.lock() = config.neighbors(name).into_iter().map(peer).collect();
     }
 
-    /// Drives a connection on which another server has said hello.
-    pub(crate) async fn run_accepted(&self, socket: Socket, start: &[u8]) {
-        let link = self.host.enter(herd_node::Node::handle_accepted);
+    /// Drives a connection on which another server has said hello; it was taken for a client's.
+    pub(crate) async fn run_accepted(&self, socket: Socket<TcpStream>, start: &[u8], seat: Seat) {
         let _running = Running::begin(&self.running);
+        // Not before: in between, a server that stops would not know of the connection.
+        drop(seat);
+        let Some(link) = self.host.open_link(|node, now| Some(node.handle_accepted(now))) else {
+            return;
+        };
         link::run(&self.host, link, socket, start, self.settings).await;
     }
 
@@ -88,7 +92,7 @@ impl Links {
         };
         settings.unreachable.store(false, Relaxed);
         info!(peer = name, %address, "dialed a neighbour");
-        let Some(link) = self.host.enter(|node, now| node.handle_connected(peer, now)) else {
+        let Some(link) = self.host.open_link(|node, now| node.handle_connected(peer, now)) else {
             return;
         };
         let _running = Running::begin(&self.running);

@@ -2,22 +2,49 @@
 //!
 //! What the bytes mean is not known here.
 
-use herd_front::{Direction, Host, LinkSignal, Phase, TrafficLog};
+use herd_front::{Direction, Host, LinkSignal, TrafficLog};
 use herd_node::{LinkId, Transcript};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// A connection and whose it is.
 #[derive(Debug)]
-pub(crate) struct Socket {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Socket<S> {
+    pub(crate) stream: S,
     pub(crate) address: SocketAddr,
+}
+
+/// What a link can go over: TCP, and pipes in memory in tests.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
+    /// Sets what a link wishes of the system; `dead_after` is how long its other side may be silent.
+    fn tune(&self, dead_after: Duration) -> io::Result<()>;
+
+    /// Its two directions.
+    fn halves(
+        &mut self,
+    ) -> (impl AsyncRead + Unpin + Send + '_, impl AsyncWrite + Unpin + Send + '_);
+}
+
+impl Stream for TcpStream {
+    fn tune(&self, dead_after: Duration) -> io::Result<()> {
+        self.set_nodelay(true)?;
+        let socket = SockRef::from(self);
+        let probe = dead_after.max(Duration::from_secs(1));
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(probe).with_interval(probe))?;
+        socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
+        socket.set_tcp_user_timeout(Some(dead_after))
+    }
+
+    fn halves(
+        &mut self,
+    ) -> (impl AsyncRead + Unpin + Send + '_, impl AsyncWrite + Unpin + Send + '_) {
+        self.split()
+    }
 }
 
 /// The bounds of a link.
@@ -50,7 +77,7 @@ const RECEIVE_BYTES: usize = 16 * 1024;
 pub(crate) async fn run(
     host: &Host,
     link: LinkId,
-    mut socket: Socket,
+    mut socket: Socket<impl Stream>,
     start: &[u8],
     settings: Settings,
 ) {
@@ -64,14 +91,14 @@ pub(crate) async fn run(
         })
     };
     let (mut received, mut sent) = (tap(Direction::Received), tap(Direction::Sent));
-    let (mut reader, mut writer) = socket.stream.split();
     receive(host, link, start, received.as_mut());
     // Whose link it is, is known by now. A foreign server sends no heartbeats, so its silence means
     // nothing, and it may be slow: only when it takes nothing for as long as any client may, it is given
     // up.
     let dead_after = host.enter(|node, _now| node.link_dead_after(link));
     // Without these a link still works; it is only slower, or slower to notice its end.
-    let _unsupported = tune(reader.as_ref(), dead_after.unwrap_or(settings.write_timeout));
+    let _unsupported = socket.stream.tune(dead_after.unwrap_or(settings.write_timeout));
+    let (mut reader, mut writer) = socket.stream.halves();
     let ended = tokio::select! {
         ended = read(host, link, &mut reader, received.as_mut()) => ended,
         ended = write(host, link, &signal, &mut writer, sent.as_mut(), settings) => ended,
@@ -85,6 +112,7 @@ pub(crate) async fn run(
             error.to_string()
         }
     };
+    drop((reader, writer));
     // Neither side is waited for longer than this.
     let _gone = timeout(FAREWELL_MAX, farewell(&mut socket.stream)).await;
     host.enter(|node, now| node.handle_link_closed(link, why, now));
@@ -96,26 +124,17 @@ const FAREWELL_MAX: Duration = Duration::from_millis(500);
 
 /// Closes so that the last words arrive: the system takes back what was sent on a socket that is closed
 /// with input unread, so what still comes is read and thrown away until the other side has closed too.
-async fn farewell(stream: &mut TcpStream) {
+async fn farewell(stream: &mut impl Stream) {
     if stream.shutdown().await.is_ok() {
         let mut scratch = [0; 4096];
         while let Ok(1..) = stream.read(&mut scratch).await {}
     }
 }
 
-fn tune(stream: &TcpStream, dead_after: Duration) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    let probe = dead_after.max(Duration::from_secs(1));
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(probe).with_interval(probe))?;
-    socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
-    socket.set_tcp_user_timeout(Some(dead_after))
-}
-
 async fn read(
     host: &Host,
     link: LinkId,
-    reader: &mut ReadHalf<'_>,
+    reader: &mut (impl AsyncRead + Unpin),
     mut tap: Option<&mut Tap<'_>>,
 ) -> io::Result<&'static str> {
     let mut buffer = vec![0; RECEIVE_BYTES];
@@ -141,40 +160,22 @@ async fn write(
     host: &Host,
     link: LinkId,
     signal: &LinkSignal,
-    writer: &mut WriteHalf<'_>,
+    writer: &mut (impl AsyncWrite + Unpin),
     mut tap: Option<&mut Tap<'_>>,
     settings: Settings,
 ) -> io::Result<&'static str> {
     let mut buffer = Vec::new();
     let mut budget = SEND_BYTES;
-    loop {
-        // Looked at first: what the node says last, it says before it asks for the end.
-        let closing = signal.is_closing();
-        let leaving = host.phase() == Phase::Leaving;
-        buffer.clear();
-        host.enter(|node, now| node.poll_transmit(link, &mut buffer, budget, now));
-        if !buffer.is_empty() {
-            if let Some(tap) = &mut tap {
-                tap.log(host, &buffer);
-            }
-            let begun = Instant::now();
-            let written = timeout(settings.write_timeout, writer.write_all(&buffer)).await;
-            written.map_err(|_| io::Error::other("the other side takes nothing"))??;
-            budget = next_budget(buffer.len(), begun.elapsed());
-        } else if closing {
-            return Ok("closed by this side");
-        } else if leaving {
-            // All is sent; the other side is told why nothing more comes.
-            host.enter(|node, now| node.handle_link_end(link, now));
-        } else {
-            // An idle link keeps no buffer.
-            buffer = Vec::new();
-            tokio::select! {
-                () = signal.woken() => {}
-                () = host.reached(Phase::Leaving) => {}
-            }
+    while host.next_transmit(link, signal, &mut buffer, budget).await {
+        if let Some(tap) = &mut tap {
+            tap.log(host, &buffer);
         }
+        let begun = Instant::now();
+        let written = timeout(settings.write_timeout, writer.write_all(&buffer)).await;
+        written.map_err(|_| io::Error::other("the other side takes nothing"))??;
+        budget = next_budget(buffer.len(), begun.elapsed());
     }
+    Ok("closed by this side")
 }
 
 /// How much to fetch next, when so many bytes took so long.

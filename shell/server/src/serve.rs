@@ -167,10 +167,12 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     };
     info!(signal, "stopping: answering what was asked");
     accepting.abort();
+    // It may be taking one more connection just now, on another thread.
+    let _aborted = accepting.await;
     host.advance(Phase::Draining);
     let margin = if wish.is_some() { leave::MARGIN } else { Duration::ZERO };
     let drained = async {
-        let in_time = timeout_at(deadline, clients.all_gone()).await.is_ok();
+        let in_time = timeout_at(deadline, host.clients_gone()).await.is_ok();
         if let Some(wish) = wish {
             // What clients have written meanwhile, too.
             let held = leave::held_elsewhere(&host, deadline).await;
