@@ -12,6 +12,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+#[cfg(test)]
+mod faults;
+
 /// A connection and whose it is.
 #[derive(Debug)]
 pub(crate) struct Socket<S> {
