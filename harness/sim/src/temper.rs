@@ -151,6 +151,9 @@ impl Plan {
         } else {
             self.steps.push((pause, Step::TakeOut(node, chance.next())));
         }
+        if chance.per_mille(300) {
+            return self.keep(node, temper, chance);
+        }
         for _ in 0..chance.below(6) {
             let step = if chance.per_mille(600) {
                 let other = (node + 1 + chance.index(self.nodes - 1)) % self.nodes;
@@ -167,6 +170,23 @@ impl Plan {
         let away = chance.below(nanos(longest) + 1);
         let back = if chance.per_mille(800) { node } else { chance.index(self.nodes) };
         self.steps.push((Duration::from_nanos(away), Step::PutBack(back)));
+    }
+
+    /// Who is out keeps a report that the others forget without it, and is back when they are about to drop
+    /// the tombstone: the report is then on its way while they do.
+    fn keep(&mut self, node: usize, temper: &Temper, chance: &mut Chance) {
+        let key = chance.below(temper.keys);
+        let brief = |chance: &mut Chance| Duration::from_millis(chance.below(100));
+        let other = (node + 1 + chance.index(self.nodes - 1)) % self.nodes;
+        let report = |node| Step::Write { node, key, time: Time::Now, value: 0 };
+        self.steps.push((brief(chance), report(other)));
+        self.steps.push((brief(chance), report(node)));
+        self.steps.push((brief(chance), Step::Forget { node: other, key }));
+        // The tombstone is to be held by all, be known to be so, and be kept for its grace.
+        let known = 2 * self.tell_every + 2 * self.delay;
+        let grace = chance.pick(&self.graces).unwrap_or_default();
+        let away = grace + Duration::from_nanos(chance.below(nanos(known) + 1));
+        self.steps.push((away, Step::PutBack(node)));
     }
 
     /// What is older than a tombstone is said to a node that has just lost its memory; or a neighbour that
