@@ -146,6 +146,15 @@ fn lines_that_are_no_commands_come_back_byte_for_byte() {
 }
 
 #[test]
+fn complaints_of_who_speaks_for_a_server_are_not_answered() {
+    let mut asked = asked();
+    asked.refuses("? before it has");
+    let long = "x".repeat(9000);
+    let lines = format!("AT Aliens +0.1 alien +1+2 3\n? what\n?\n? {long}\nthe end\n");
+    asked.check(lines, "? the end\n");
+}
+
+#[test]
 fn malformed_reports_are_refused_and_change_nothing() {
     let mut asked = asked();
     let long_name = "x".repeat(256);

@@ -44,7 +44,7 @@ pub enum MayRelay {
 #[derive(Debug)]
 pub struct Session {
     limits: Limits,
-    may_relay: MayRelay,
+    speaker: Speaker,
     /// For the log of messages.
     peer: String,
     framer: Framer,
@@ -86,7 +86,7 @@ impl Session {
     pub fn new(limits: Limits, may_relay: MayRelay, peer: String) -> Self {
         Self {
             limits,
-            may_relay,
+            speaker: Speaker { may_relay, is_server: false },
             peer,
             framer: Framer::new(limits.line_bytes_max),
             backlog: None,
@@ -170,7 +170,7 @@ impl Session {
 
     /// Answers a batch in which only the last line may be a question about places.
     fn handle_batch(&mut self, batch: &Batch<'_>, host: &Host) {
-        let may_relay = self.may_relay;
+        let mut speaker = self.speaker;
         let mut tally = Tally::default();
         let mut out = self.take_tail();
         let start = out.len();
@@ -181,7 +181,7 @@ impl Session {
             for (frame, command) in batch {
                 last = out.len();
                 let (kind, asked) =
-                    answer(frame, command, may_relay, node, now, &host.name, &mut out);
+                    answer(frame, command, &mut speaker, node, now, &host.name, &mut out);
                 if let Some(kind) = kind {
                     tally.add(kind);
                 }
@@ -190,6 +190,7 @@ impl Session {
             }
             (now, question)
         });
+        self.speaker = speaker;
         host.stats.add(&tally);
         if let Some(traffic) = &host.traffic {
             let mut from = start;
@@ -313,17 +314,29 @@ fn parse(frame: Frame<'_>) -> (Frame<'_>, Command<'_>) {
     (frame, command)
 }
 
+/// Whose lines they are.
+#[derive(Clone, Copy, Debug)]
+struct Speaker {
+    may_relay: MayRelay,
+    /// It has told what another server heard. Its complaints are then not answered: two servers would
+    /// bounce them for ever.
+    is_server: bool,
+}
+
 /// Appends the reply to one line, but for the document about places, which is asked for outside.
 fn answer(
     frame: &Frame<'_>,
     command: &Command<'_>,
-    may_relay: MayRelay,
+    speaker: &mut Speaker,
     node: &mut Node,
     now: Now,
     name: &str,
     out: &mut Vec<u8>,
 ) -> (Option<Kind>, Option<Query>) {
     let line = match frame {
+        Frame::Line(line) | Frame::TooLong(line) if speaker.is_server && line.starts_with(b"?") => {
+            return (Some(Kind::Invalid), None);
+        }
         Frame::Line(line) => line,
         Frame::TooLong(start) => {
             write_unknown_too_long(start, out);
@@ -337,7 +350,8 @@ fn answer(
             Report::write_received(name, difference, iamat, out);
             (Some(Kind::Iamat), None)
         }
-        Command::At(at) if may_relay == MayRelay::Yes => {
+        Command::At(at) if speaker.may_relay == MayRelay::Yes => {
+            speaker.is_server = true;
             node.handle_relay(at, now);
             (Some(Kind::At), None)
         }
