@@ -105,6 +105,9 @@ impl Plan {
         self.tell_every = self.tell_every.max(ms(5) * words);
         if self.slow_links > 0 || self.window < 8 && self.delay >= ms(40) {
             self.tell_every = self.tell_every.max(ms(2_000));
+            // Whoever is absent between any two words is never waited for: all collect at once and fetch
+            // everything anew, again and again, and over slow links that has no end.
+            self.forget_after = self.forget_after.max(3 * self.tell_every);
         }
     }
 

@@ -6,6 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
+/// Three times what servers leave at most between two words to each other.
+const FORGET_AFTER_USUAL: Duration = Duration::from_secs(30);
+
 /// What [`Config::check`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -149,6 +152,10 @@ impl Config {
 
     fn check_limits(&self, report: &mut Report) {
         let limits = &self.limits;
+        if self.herd.forget_after < FORGET_AFTER_USUAL {
+            let message = "is so short that servers which are only quiet count as absent, and fetch everything anew again and again; make it 30s or longer";
+            report.warnings.push(self.problem("herd.forget_after", message));
+        }
         for (key, duration) in [
             ("places.google.timeout", self.places.google.timeout),
             ("limits.write_timeout", limits.write_timeout),
@@ -346,6 +353,17 @@ mod tests {
                 "herd.toml:8: limits.hello_timeout: must be longer than nothing; leave it out for the default",
             ],
             &[],
+        );
+    }
+
+    #[test]
+    fn who_is_quiet_is_not_absent() {
+        check(
+            "forget_after = \"20s\"\n[servers.A]\nlisten = \"127.0.0.1:1\"\n",
+            &[],
+            &[
+                "herd.toml:3: herd.forget_after: is so short that servers which are only quiet count as absent, and fetch everything anew again and again; make it 30s or longer",
+            ],
         );
     }
 
