@@ -15,6 +15,7 @@ pub mod peer;
 mod report;
 pub mod tagged;
 mod time;
+pub mod varint;
 
 pub use command::{
     At, Command, Iamat, RADIUS_KM_MAX, RESULTS_MAX, Whatsat, write_unknown, write_unknown_too_long,

@@ -8,6 +8,7 @@
 //! What comes in is hostile: every length is held against its bound before it is believed.
 
 use crate::fields::{NAME_BYTES_MAX, is_name};
+use crate::varint::{Reader, write_bytes, write_numbers};
 
 /// Bytes of a frame at most, without its length: far more than any message has; a neighbour that
 /// claims more is none.
@@ -412,39 +413,7 @@ impl<'a> Message<'a> {
 /// A type of frame that this version does not have.
 struct UnknownKind;
 
-/// The fields of a frame that are not read yet.
-pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
-
 impl<'a> Reader<'a> {
-    pub(crate) fn number(&mut self) -> Option<u64> {
-        let mut number = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let (&byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            let bits = u64::from(byte & 0x7f);
-            // The tenth byte has room for one bit.
-            if bits.leading_zeros() < shift {
-                return None;
-            }
-            number |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn small(&mut self) -> Option<u16> {
-        u16::try_from(self.number()?).ok()
-    }
-
-    pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
-        let length = usize::try_from(self.number()?).ok()?;
-        let (bytes, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(bytes)
-    }
-
     fn origin_message(&mut self) -> Option<Message<'a>> {
         let (number, incarnation) = (self.small()?, self.number()?);
         let server = std::str::from_utf8(self.bytes()?).ok()?;
@@ -464,24 +433,8 @@ impl<'a> Reader<'a> {
         Some(Message::Commit { origin, from, to })
     }
 
-    fn byte(&mut self) -> Option<u8> {
-        let (&byte, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(byte)
-    }
-
-    fn flag(&mut self) -> Option<bool> {
-        match self.byte()? {
-            0 => Some(false),
-            1 => Some(true),
-            _ => None,
-        }
-    }
-
     fn sum(&mut self) -> Option<u64> {
-        let (sum, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(u64::from_le_bytes(*sum))
+        self.array().map(u64::from_le_bytes)
     }
 
     fn sums(&mut self) -> Option<Vec<u64>> {
@@ -519,22 +472,6 @@ fn write_sums(sums: &[u64], out: &mut Vec<u8>) {
     for sum in sums {
         out.extend_from_slice(&sum.to_le_bytes());
     }
-}
-
-pub(crate) fn write_numbers<const N: usize>(numbers: [u64; N], out: &mut Vec<u8>) {
-    for mut number in numbers {
-        while number >= 0x80 {
-            // The low seven bits, and that more follow.
-            out.push((number & 0x7f) as u8 | 0x80);
-            number >>= 7;
-        }
-        out.push((number & 0x7f) as u8);
-    }
-}
-
-pub(crate) fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
-    write_numbers([bytes.len() as u64], out);
-    out.extend_from_slice(bytes);
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! A field is a tag, a length and bytes, the first two varints (LEB128). A reader skips the tags that
 //! it does not know, so later versions may add some; what a tag means never changes.
 
-use crate::peer::{Reader, write_bytes, write_numbers};
+use crate::varint::{Reader, write_bytes, write_numbers};
 
 /// The bytes of one field; what they are is known from its tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
