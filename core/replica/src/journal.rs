@@ -74,16 +74,51 @@ pub enum Journaled<'a> {
     },
 }
 
+/// One of the journals that a replica keeps: each begins with all that is known then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JournalId(u64);
+
+/// What a journal was told when it was last polled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Own updates up to here.
+    pub own: u64,
+    /// And all else that is known.
+    pub is_all: bool,
+}
+
 #[derive(Debug, Default)]
-pub(crate) struct Journal {
+pub(crate) struct Journals {
+    kept: BTreeMap<JournalId, Journal>,
+    /// How many were opened.
+    opened: u64,
+    /// This replica's own stream is safe up to here.
+    safe: u64,
+}
+
+impl Journals {
+    pub(crate) fn are_none(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    fn open(&mut self, journal: Journal) -> JournalId {
+        let id = JournalId(self.opened);
+        self.opened += 1;
+        self.kept.insert(id, journal);
+        id
+    }
+}
+
+#[derive(Debug, Default)]
+struct Journal {
+    /// How many origins were introduced.
+    introduced: u16,
     /// How far each stream was told, in the order of origins.
     tails: Vec<Tail>,
     /// Keys that are gone, or have lost a tombstone, and of which that is not told yet.
     gone: BTreeSet<Box<[u8]>>,
     /// Nothing was left when it was last polled.
     waiting: bool,
-    /// This replica's own stream is safe up to here.
-    safe: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -95,9 +130,15 @@ struct Tail {
 }
 
 impl Replica {
-    /// From now on a journal is kept. It begins with all that is known; poll it at once.
-    pub fn open_journal(&mut self) {
-        self.journal = Some(Journal::default());
+    /// From now on one more journal is kept. It begins with all that is known; poll it at once. Once nothing
+    /// is left of it, it can take the place of an older one that has grown long.
+    pub fn open_journal(&mut self) -> JournalId {
+        self.journals.open(Journal::default())
+    }
+
+    /// That journal is kept no more.
+    pub fn close_journal(&mut self, id: JournalId) {
+        self.journals.kept.remove(&id);
     }
 
     /// The number of the last update that this replica took from a client.
@@ -105,31 +146,33 @@ impl Replica {
         self.streams.first().map_or(0, |stream| stream.version)
     }
 
-    /// Own updates up to here are safe, as far as a journal is kept.
+    /// Own updates up to here are safe.
     pub fn journaled(&self) -> u64 {
-        self.journal.as_ref().map_or(0, |journal| journal.safe)
+        self.journals.safe
     }
 
     /// Hands records to `take` until that returns false, since it has no room for more, or nothing is
-    /// left; [`Output::Journal`] then tells when to ask again. Returns what is safe once all that was
-    /// handed out is: say [`handle_journaled`](Self::handle_journaled) with it.
-    pub fn poll_journal(&mut self, mut take: impl FnMut(&Journaled<'_>) -> bool) -> u64 {
-        let Some(mut journal) = self.journal.take() else { return 0 };
-        let finished = self.journal_gone(&mut journal, &mut take)
+    /// left; [`Output::Journal`] then tells when to ask again.
+    pub fn poll_journal(
+        &mut self,
+        id: JournalId,
+        mut take: impl FnMut(&Journaled<'_>) -> bool,
+    ) -> Told {
+        let Some(mut journal) = self.journals.kept.remove(&id) else { return Told::default() };
+        let is_all = self.journal_gone(&mut journal, &mut take)
             && self.journal_streams(&mut journal, &mut take);
-        journal.waiting = finished;
-        let told = journal.tails.first().map_or(0, |tail| tail.version);
-        self.journal = Some(journal);
-        told
+        journal.waiting = is_all;
+        let own = journal.tails.first().map_or(0, |tail| tail.version);
+        self.journals.kept.insert(id, journal);
+        Told { own, is_all }
     }
 
-    /// All that [`poll_journal`](Self::poll_journal) had handed out when it returned this is safe.
-    pub fn handle_journaled(&mut self, told: u64) {
-        if let Some(journal) = &mut self.journal
-            && told > journal.safe
-        {
-            journal.safe = told;
-            self.outputs.push_back(Output::Journaled(told));
+    /// Own updates up to `own` are safe: that is [`Told::own`] of a journal of which all that had been handed
+    /// out by then is safe, and which would be read after a crash.
+    pub fn handle_journaled(&mut self, own: u64) {
+        if own > self.journals.safe {
+            self.journals.safe = own;
+            self.outputs.push_back(Output::Journaled(own));
         }
     }
 
@@ -156,9 +199,12 @@ impl Replica {
                 return false;
             }
         }
-        for number in (0_u16..).skip(journal.tails.len()) {
-            let Some(origin) = self.store.origin(OriginIx(number)) else { break };
-            journal.tails.push(Tail::default());
+        while let Some(origin) = self.store.origin(OriginIx(journal.introduced)) {
+            let number = journal.introduced;
+            journal.introduced += 1;
+            if journal.tails.len() <= usize::from(number) {
+                journal.tails.push(Tail::default());
+            }
             if !take(&Journaled::Origin { number, origin }) {
                 return false;
             }
@@ -209,17 +255,17 @@ impl Replica {
 
     /// There is something to write down.
     pub(crate) fn wake_journal(&mut self) {
-        if let Some(journal) = &mut self.journal
-            && std::mem::take(&mut journal.waiting)
-        {
-            self.outputs.push_back(Output::Journal);
+        for journal in self.journals.kept.values_mut() {
+            if std::mem::take(&mut journal.waiting) {
+                self.outputs.push_back(Output::Journal);
+            }
         }
     }
 
     /// The last entry of a key is about to go, or a tombstone to be overwritten: what it made lose must not
     /// come back.
     pub(crate) fn note_gone(&mut self, key: KeyIx) {
-        if let Some(journal) = &mut self.journal {
+        for journal in self.journals.kept.values_mut() {
             journal.gone.insert(self.store.key_bytes(key).into());
         }
         self.wake_journal();
@@ -322,6 +368,22 @@ impl Restore {
         self.replica
     }
 
+    /// The same, and a journal that goes on behind what was read.
+    pub fn finish_journaled(self) -> (Replica, JournalId) {
+        let mut replica = self.finish();
+        let tail = |stream: &crate::origin::Stream| Tail {
+            cursor: stream.log.last(),
+            version: stream.version,
+            floor: stream.floor,
+            grave: stream.grave,
+        };
+        let tails = replica.streams.iter().map(tail).collect();
+        let id = replica.journals.open(Journal { tails, ..Journal::default() });
+        let own = replica.own_version();
+        replica.journals.safe = own;
+        (replica, id)
+    }
+
     fn known(&self, number: u16) -> Result<OriginIx, RestoreError> {
         self.numbers.get(&number).copied().ok_or(RestoreError::UnknownOrigin(number))
     }
@@ -391,9 +453,9 @@ mod tests {
         }
     }
 
-    fn poll(replica: &mut Replica, room: usize, lines: &mut Vec<Line>) -> u64 {
+    fn poll(replica: &mut Replica, id: JournalId, room: usize, lines: &mut Vec<Line>) -> Told {
         let mut left = room;
-        replica.poll_journal(|journaled| {
+        replica.poll_journal(id, |journaled| {
             lines.push(Line::of(journaled));
             left = left.saturating_sub(1);
             left > 0
@@ -419,16 +481,16 @@ mod tests {
     #[test]
     fn a_reply_may_go_out_once_its_record_is_safe() {
         let mut replica = replica("b");
-        replica.open_journal();
+        let id = replica.open_journal();
         let mut lines = Vec::new();
-        assert_eq!(poll(&mut replica, 99, &mut lines), 0);
+        assert_eq!(poll(&mut replica, id, 99, &mut lines), Told { own: 0, is_all: true });
         assert_eq!(replica.update(record(b"k", 1, b"x"), now(1)), Applied::Newer);
         assert!(std::iter::from_fn(|| replica.poll_output()).any(|o| o == Output::Journal));
         assert_eq!((replica.own_version(), replica.journaled()), (1, 0));
-        let told = poll(&mut replica, 99, &mut lines);
+        let told = poll(&mut replica, id, 99, &mut lines);
         assert_eq!(replica.journaled(), 0);
         replica.update(record(b"k", 2, b"y"), now(2));
-        replica.handle_journaled(told);
+        replica.handle_journaled(told.own);
         assert_eq!((replica.own_version(), replica.journaled()), (2, 1));
         assert_eq!(restored(&lines, 1).get(b"k"), Some(record(b"k", 1, b"x")));
     }
@@ -440,6 +502,8 @@ mod tests {
         Exchange,
         Pass,
         Poll(usize),
+        /// A journal begins that takes the place of the one there is as soon as it tells all.
+        Anew,
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -450,6 +514,7 @@ mod tests {
             3 => Just(Step::Exchange),
             2 => Just(Step::Pass),
             3 => (1_usize..9).prop_map(Step::Poll),
+            1 => Just(Step::Anew),
         ]
     }
 
@@ -460,8 +525,9 @@ mod tests {
         fn what_is_written_down_is_what_was(steps in prop::collection::vec(step(), 0..80),
             cut in any::<prop::sample::Index>()) {
             let (mut a, mut b) = linked();
-            b.open_journal();
+            let mut id = b.open_journal();
             let mut lines = Vec::new();
+            let mut next: Option<(JournalId, Vec<Line>)> = None;
             let forgets = steps.iter().any(|step| matches!(step, Step::Forget { .. }));
             let mut s = 20;
             for step in steps {
@@ -484,14 +550,27 @@ mod tests {
                         talk_at(&mut a, &mut b, now(s));
                     }
                     Step::Poll(room) => {
-                        poll(&mut b, room, &mut lines);
+                        poll(&mut b, id, room, &mut lines);
+                        if let Some((next_id, mut next_lines)) = next.take() {
+                            if poll(&mut b, next_id, room, &mut next_lines).is_all {
+                                b.close_journal(id);
+                                (id, lines) = (next_id, next_lines);
+                            } else {
+                                next = Some((next_id, next_lines));
+                            }
+                        }
+                    }
+                    Step::Anew => {
+                        if let Some((given_up, _)) = next.replace((b.open_journal(), Vec::new())) {
+                            b.close_journal(given_up);
+                        }
                     }
                 }
             }
             let cut = cut.index(lines.len() + 1);
             // Some that it told others may be missing.
             let part = restored(&lines[..cut], 2);
-            poll(&mut b, usize::MAX, &mut lines);
+            poll(&mut b, id, usize::MAX, &mut lines);
             let whole = restored(&lines, 1);
             prop_assert_eq!(shown(&whole), shown(&b));
             prop_assert_eq!(whole.store.sums.root(), b.store.sums.root());

@@ -39,7 +39,7 @@ mod tuning;
 pub use audit::{AuditReport, Verdict};
 pub use census::{Census, StreamState};
 pub use feed::Cursor;
-pub use journal::{Journaled, Restore, RestoreError};
+pub use journal::{JournalId, Journaled, Restore, RestoreError, Told};
 pub use members::{Held, MemberState, Word};
 #[cfg(feature = "mutants")]
 pub use mutants::Mutant;

@@ -3,7 +3,7 @@
 use crate::audit::Audit;
 use crate::collect::Collector;
 use crate::feed::Feed;
-use crate::journal::Journal;
+use crate::journal::Journals;
 use crate::link::{Link, SnapshotOut};
 use crate::members::{Member, Members};
 use crate::mutants::Mutant;
@@ -37,7 +37,7 @@ pub struct Replica {
     pub(crate) happenings: Happenings,
     pub(crate) feed: Feed,
     pub(crate) audit: Audit,
-    pub(crate) journal: Option<Journal>,
+    pub(crate) journals: Journals,
     pub(crate) bootstrap: Option<Bootstrap>,
     pub(crate) outputs: VecDeque<Output>,
     /// How often a floor was raised, so that links need not look at all of them each time.
@@ -68,7 +68,7 @@ impl Replica {
             happenings: Happenings::default(),
             feed: Feed::default(),
             audit: Audit::default(),
-            journal: None,
+            journals: Journals::default(),
             bootstrap: None,
             outputs: VecDeque::new(),
             floors_raised: 0,
@@ -194,7 +194,7 @@ impl Replica {
         from: Option<LinkId>,
         now: Now,
     ) -> bool {
-        if self.journal.is_some()
+        if !self.journals.are_none()
             && let Some(key) = self.store.find(record.key)
             && let Some(at) = self.store.entry_of(key, origin)
             && self.store.entry(at).is_some_and(|entry| entry.tombstone)
