@@ -1,0 +1,413 @@
+//! A directory: generations, of which one is appended to, and the life of its server.
+//!
+//! ```text
+//! life             whose directory it is, and how the last life ended
+//! journal-7        the generation that counts: the greatest that is whole
+//! journal-8.part   the next one, being written
+//! damaged-6        one that was not sound, kept for whoever wants to look
+//! ```
+//!
+//! A generation becomes whole by losing its `.part`, once all of it was made safe; only then does the one
+//! before it go. So at any moment one whole generation holds everything that was made safe.
+
+use crate::disk::Disk;
+use crate::file::{Batch, Ended, HEADER_BYTES, Header, Hole, header, read_header, read_records};
+use crate::life::{self, Closed, Life};
+use crate::line::Line;
+use herd_replica::{Journaled, Origin};
+use std::io;
+
+const WHOLE: &str = "journal-";
+const PART: &str = ".part";
+const DAMAGED: &str = "damaged-";
+
+/// Between two notes of how far a file is safe: what lies behind the last cannot be told from what a
+/// power cut tore.
+const SYNCED_EVERY_BYTES: u64 = 64 * 1024;
+
+/// A directory that one process uses.
+#[derive(Debug)]
+pub struct Storage<D> {
+    disk: D,
+    life: Option<Life>,
+    /// Appended to; none before the first generation is whole, or if the last was not sound.
+    live: Option<Generation>,
+    next: Option<Generation>,
+    /// The greatest number that any file bears.
+    greatest: u64,
+    /// Files that are not thrown away, but set aside.
+    unsound: Vec<String>,
+    seed: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Generation {
+    name: String,
+    number: u64,
+    id: u64,
+    end: u64,
+    safe: u64,
+    /// Where it was last written down how far the file is safe.
+    noted: u64,
+    /// Behind the end may stand part of what could not be written whole.
+    is_ragged: bool,
+    /// It is not known any more what of it is on the disk.
+    is_doubtful: bool,
+}
+
+/// Which of two generations is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The one that counts.
+    Live,
+    /// The one that is to take its place.
+    Next,
+}
+
+/// Why a directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It cannot be read or written.
+    #[error(transparent)]
+    Disk(#[from] io::Error),
+    /// A later version has written it.
+    #[error(
+        "{file} is of format {version}, and this program reads {ours} at most: use a later version of it",
+        ours = crate::file::VERSION
+    )]
+    Later {
+        /// The file's name.
+        file: String,
+        /// Its version.
+        version: u32,
+    },
+}
+
+/// Why nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The disk says so.
+    #[error(transparent)]
+    Disk(#[from] io::Error),
+    /// There is no such generation, or nobody knows what of it is on the disk: a new one must be begun.
+    #[error("there is no sound file to write to")]
+    NoFile,
+}
+
+/// One thing that was read.
+#[derive(Clone, Copy, Debug)]
+pub enum Found<'a> {
+    /// Part of a journal without holes.
+    Sound(Journaled<'a>),
+    /// It stands behind a hole. What a record says is right, but it is not known what is missing before it.
+    BehindHole(Journaled<'a>),
+}
+
+/// What was found in a directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// The file, if there was any.
+    pub file: Option<String>,
+    /// Bytes of records.
+    pub bytes: u64,
+    /// Records that were read.
+    pub records: u64,
+    /// Bytes at the end that are no records: what was being written when it ended.
+    pub torn_bytes: u64,
+    /// Bytes in the middle that are no records.
+    pub holes: Vec<Hole>,
+    /// Files that could not be read at all.
+    pub unreadable: Vec<String>,
+    /// The last life ended well, and nothing was changed since.
+    pub is_closed: bool,
+}
+
+impl<D: Disk> Storage<D> {
+    /// Looks at a directory. `seed` makes the ids of files: another one each time.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`].
+    pub fn open(mut disk: D, seed: u64) -> Result<Self, OpenError> {
+        let life = match life::read(&mut disk)? {
+            life::Read::Life(life) => Some(life),
+            life::Read::Missing | life::Read::Damaged => None,
+            life::Read::Later(version) => {
+                return Err(OpenError::Later { file: life::NAME.to_owned(), version });
+            }
+        };
+        let numbers = disk.names()?;
+        let greatest = numbers.iter().filter_map(|name| number_of(name)).max().unwrap_or(0);
+        Ok(Self { disk, life, live: None, next: None, greatest, unsound: Vec::new(), seed })
+    }
+
+    /// Whose directory it is, and how its last life ended; none if it is new, or that file is damaged.
+    pub fn life(&self) -> Option<&Life> {
+        self.life.as_ref()
+    }
+
+    /// Reads everything. Where nothing but the end was torn the file is gone on with; else a generation must
+    /// be begun before anything can be written.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`].
+    pub fn load(&mut self, mut take: impl FnMut(Found<'_>)) -> Result<Loaded, OpenError> {
+        let names = self.disk.names()?;
+        let mut whole: Vec<_> = names.into_iter().filter(|name| is_whole(name)).collect();
+        whole.sort_unstable_by_key(|name| std::cmp::Reverse(number_of(name)));
+        let mut loaded = Loaded::default();
+        for name in whole {
+            let mut front = [0; HEADER_BYTES];
+            let length = self.disk.read(&name, 0, &mut front)?;
+            match read_header(front.get(..length).unwrap_or_default()) {
+                Header::Later(version) => return Err(OpenError::Later { file: name, version }),
+                Header::None => loaded.unreadable.push(name),
+                Header::Ours(id) => {
+                    let ended = read_records(&mut self.disk, &name, id, |line, behind_hole| {
+                        hand_over(line, behind_hole, &mut take);
+                        Ok::<_, io::Error>(())
+                    })?;
+                    self.take_up(name, id, ended, &mut loaded)?;
+                    break;
+                }
+            }
+        }
+        self.unsound.extend(loaded.unreadable.iter().cloned());
+        self.tidy()?;
+        Ok(loaded)
+    }
+
+    fn take_up(
+        &mut self,
+        name: String,
+        id: u64,
+        ended: Ended,
+        loaded: &mut Loaded,
+    ) -> Result<(), OpenError> {
+        let Ended { end, torn, records, holes } = ended;
+        let number = number_of(&name).unwrap_or(0);
+        if holes.is_empty() {
+            if torn > 0 {
+                self.disk.truncate(&name, end)?;
+            }
+            let closed = self.life.as_ref().and_then(|life| life.closed);
+            loaded.is_closed = torn == 0 && closed == Some(Closed { generation: number, length: end });
+            let (safe, noted) = (0, end);
+            let name = name.clone();
+            self.live =
+                Some(Generation { name, number, id, end, safe, noted, is_ragged: false, is_doubtful: false });
+        }
+        if self.live.is_none() {
+            self.unsound.push(name.clone());
+        }
+        loaded.file = Some(name);
+        loaded.bytes = end;
+        loaded.torn_bytes = torn;
+        loaded.records = records;
+        loaded.holes = holes;
+        Ok(())
+    }
+
+    /// From now on this life uses the directory: if it does not end well, that is known.
+    ///
+    /// # Errors
+    ///
+    /// The disk's.
+    pub fn begin_life(&mut self, life: Life) -> io::Result<()> {
+        life::write(&mut self.disk, &life)?;
+        self.life = Some(life);
+        Ok(())
+    }
+
+    /// Nothing comes any more, and nothing that was told to anybody is missing in what was written: makes
+    /// it safe and says so.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`].
+    pub fn close(mut self) -> Result<(), WriteError> {
+        self.sync(Part::Live)?;
+        let Some((live, mut life)) = self.live.zip(self.life) else { return Err(WriteError::NoFile) };
+        life.closed = Some(Closed { generation: live.number, length: live.end });
+        Ok(life::write(&mut self.disk, &life)?)
+    }
+
+    /// Writes records, all of them or, if it fails, none that count.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; after [`WriteError::Disk`] the same may be tried again.
+    pub fn append(&mut self, part: Part, batch: &mut Batch) -> Result<(), WriteError> {
+        let file = match part {
+            Part::Live => self.live.as_mut(),
+            Part::Next => self.next.as_mut(),
+        };
+        let Some(file) = file.filter(|file| !file.is_doubtful) else { return Err(WriteError::NoFile) };
+        if file.safe >= file.noted + SYNCED_EVERY_BYTES {
+            batch.push(&Line::Synced { to: file.safe });
+            file.noted = file.safe;
+        }
+        if file.is_ragged {
+            // A record of the last try that reached beyond this one would be read as if it had come later.
+            self.disk.truncate(&file.name, file.end)?;
+            self.disk.sync(&file.name)?;
+            file.is_ragged = false;
+        }
+        let bytes = batch.sealed(file.id, file.end);
+        file.is_ragged = true;
+        self.disk.write(&file.name, file.end, bytes)?;
+        file.is_ragged = false;
+        file.end += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Everything that was written lasts.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; nobody knows then what lasts, and a generation must be begun.
+    pub fn sync(&mut self, part: Part) -> Result<(), WriteError> {
+        let file = match part {
+            Part::Live => self.live.as_mut(),
+            Part::Next => self.next.as_mut(),
+        };
+        let Some(file) = file.filter(|file| !file.is_doubtful) else { return Err(WriteError::NoFile) };
+        if file.safe < file.end {
+            if let Err(error) = self.disk.sync(&file.name) {
+                file.is_doubtful = true;
+                return Err(error.into());
+            }
+            file.safe = file.end;
+        }
+        Ok(())
+    }
+
+    /// Begins the next generation; one that was begun before is thrown away.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Disk`].
+    pub fn begin(&mut self) -> Result<(), WriteError> {
+        self.give_up_next()?;
+        self.greatest += 1;
+        let number = self.greatest;
+        let name = format!("{WHOLE}{number}{PART}");
+        let id = self.seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        if self.disk.names()?.contains(&name) {
+            self.disk.remove(&name)?;
+        }
+        self.disk.write(&name, 0, &header(id))?;
+        let end = HEADER_BYTES as u64;
+        self.next = Some(Generation {
+            name,
+            number,
+            id,
+            end,
+            safe: 0,
+            noted: end,
+            is_ragged: false,
+            is_doubtful: false,
+        });
+        Ok(())
+    }
+
+    /// The next generation holds everything: from now on it counts, and others go; what was not sound is
+    /// set aside.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; ask [`is_sound`](Self::is_sound) whether there still is a file to write to.
+    pub fn complete(&mut self) -> Result<(), WriteError> {
+        self.sync(Part::Next)?;
+        let Some(mut next) = self.next.take() else { return Err(WriteError::NoFile) };
+        let name = format!("{WHOLE}{}", next.number);
+        let renamed = self.disk.rename(&next.name, &name).and_then(|()| self.disk.sync_names());
+        if let Err(error) = renamed {
+            // Which of the two a start would find is not known, so neither is gone on with. Nothing is lost:
+            // both hold everything that was made safe.
+            self.live = None;
+            return Err(error.into());
+        }
+        next.name = name;
+        self.live = Some(next);
+        Ok(self.tidy()?)
+    }
+
+    /// Of what the generation that counts has replaced nothing is left but what was not sound.
+    fn tidy(&mut self) -> io::Result<()> {
+        let Some(live) = &self.live else { return Ok(()) };
+        for name in self.disk.names()? {
+            if name.starts_with(DAMAGED) || number_of(&name).is_none_or(|n| n >= live.number) {
+                continue;
+            }
+            if !self.unsound.contains(&name) {
+                self.disk.remove(&name)?;
+            } else if let Some(number) = name.strip_prefix(WHOLE) {
+                self.disk.rename(&name, &format!("{DAMAGED}{number}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// No next generation, after all.
+    ///
+    /// # Errors
+    ///
+    /// The disk's.
+    pub fn give_up_next(&mut self) -> io::Result<()> {
+        match self.next.take() {
+            Some(next) if self.disk.names()?.contains(&next.name) => self.disk.remove(&next.name),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether records can be written to the generation that counts.
+    pub fn is_sound(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| !live.is_doubtful)
+    }
+
+    /// Bytes of the generation that counts.
+    pub fn live_bytes(&self) -> u64 {
+        self.live.as_ref().map_or(0, |live| live.end)
+    }
+
+    /// Bytes of the generation that is being written.
+    pub fn next_bytes(&self) -> Option<u64> {
+        self.next.as_ref().map(|next| next.end)
+    }
+
+    /// The disk, to look at.
+    pub fn disk(&self) -> &D {
+        &self.disk
+    }
+
+    /// The disk, as when the process ends here.
+    pub fn into_disk(self) -> D {
+        self.disk
+    }
+}
+
+fn hand_over(line: &Line<'_>, behind_hole: bool, take: &mut impl FnMut(Found<'_>)) {
+    let mut found = |journaled: Journaled<'_>| {
+        take(if behind_hole { Found::BehindHole(journaled) } else { Found::Sound(journaled) });
+    };
+    match *line {
+        Line::Synced { .. } => {}
+        Line::Of(journaled) => found(journaled),
+        Line::Origin { number, server, incarnation } => {
+            let origin = Origin { server: server.into(), incarnation };
+            found(Journaled::Origin { number, origin: &origin });
+        }
+    }
+}
+
+/// Of a journal, whole or not, or of what was set aside.
+fn number_of(name: &str) -> Option<u64> {
+    let number = name.strip_prefix(WHOLE).or_else(|| name.strip_prefix(DAMAGED))?;
+    number.strip_suffix(PART).unwrap_or(number).parse().ok()
+}
+
+fn is_whole(name: &str) -> bool {
+    name.starts_with(WHOLE) && !name.ends_with(PART) && number_of(name).is_some()
+}
