@@ -348,6 +348,7 @@ impl Replica {
                 self.compare(job.link, job.bucket, found, &theirs, now);
             }
             if let Some(token) = job.send
+                && !(is_answer && self.is_unsettled(found))
                 && let Some(link) = self.links.get_mut(&job.link)
                 && link.audit.lists.len() < JOBS_MAX
             {
@@ -356,6 +357,16 @@ impl Replica {
                 self.wake(job.link);
             }
         }
+    }
+
+    /// Whether any of these keys shows what this node was sent but does not hold yet. The other side cannot
+    /// know of it, and would take it for a difference: the question is not answered, and comes again.
+    fn is_unsettled(&self, found: &[(AuditKey, KeyIx)]) -> bool {
+        found.iter().any(|&(_, key)| {
+            let Some((_, winner)) = self.store.winner(key) else { return false };
+            let stream = self.streams.get(winner.origin.at());
+            stream.is_some_and(|s| winner.sequence > s.version && winner.sequence > s.adopted)
+        })
     }
 
     /// What differs is doubted; what was doubted and has had its time is mended.
