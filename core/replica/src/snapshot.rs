@@ -116,8 +116,7 @@ impl Replica {
         self.decide_all(now);
     }
 
-    /// Removes entries, and returns the keys whose newest record is another one since, which the snapshot
-    /// did not bring.
+    /// Removes entries, and returns the keys whose newest record is another one since.
     fn discard(&mut self, entries: Vec<EntryIx>) -> Vec<KeyIx> {
         let mut revealed = BTreeSet::new();
         for at in entries {
@@ -127,12 +126,12 @@ impl Replica {
             }
             self.remove(at);
         }
-        let is_news = |key: &KeyIx| self.store.winner(*key).is_some_and(|(_, e)| !e.confirmed);
-        revealed.into_iter().filter(is_news).collect()
+        revealed.into_iter().filter(|&key| self.store.winner(key).is_some()).collect()
     }
 
     /// While something greater was held, which others had collected, these records may have been passed
-    /// over on links, and commits told all the same: they are sent as own updates.
+    /// over on links, those that the snapshot brought too, and commits told all the same: they are sent as
+    /// own updates.
     fn issue_again(&mut self, keys: &[KeyIx], now: Now) {
         if self.settings.is(Mutant::RevealedPassedOver) {
             return;
