@@ -393,20 +393,29 @@ impl<S: Sink> Out<'_, S> {
 
     /// Whether the other side has collected this entry, or would.
     ///
-    /// It may have forgotten the tombstone that keeps it from coming back: then an entry that nobody has
-    /// committed is not for it. One that was committed has another history: whoever has forgotten the
-    /// tombstone held all that was said before it, so this was said since, and is news there.
+    /// It may have forgotten the tombstone that keeps it from coming back, and one that was repeated here
+    /// since may still be on its way there: then an entry that nobody has committed is not for it. One that
+    /// was committed has another history: whoever has forgotten the tombstone held all that was said before
+    /// it, so this was said since, and is news there.
     fn need(&self, at: EntryIx, entry: &Entry) -> Need {
         let Some((winner_at, winner)) = self.store.winner(entry.key()) else { return Need::Send };
+        if winner_at == at || self.settings.is(Mutant::CollectedResent) {
+            return Need::Send;
+        }
         let floor = self.link.floors_heard.number(winner.origin);
-        if winner_at == at || winner.sequence > floor || self.settings.is(Mutant::CollectedResent) {
+        if winner.tombstone {
+            let is_committed = entry.sequence <= self.version(entry.origin);
+            if is_committed {
+                Need::Send
+            } else if self.settings.is(Mutant::WithheldForEver) {
+                Need::Skip
+            } else {
+                Need::Withhold
+            }
+        } else if winner.sequence > floor {
             Need::Send
-        } else if !winner.tombstone || self.settings.is(Mutant::WithheldForEver) {
-            Need::Skip
-        } else if entry.sequence > self.version(entry.origin) {
-            Need::Withhold
         } else {
-            Need::Send
+            Need::Skip
         }
     }
 
