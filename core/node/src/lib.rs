@@ -17,6 +17,7 @@ mod herd;
 mod link;
 mod links;
 mod membership;
+mod memory;
 mod mutants;
 mod node;
 mod output;
@@ -30,6 +31,7 @@ pub use about::{About, Alarm, Audits, LinkAbout};
 pub use herd::{ServerView, Standing, StreamView};
 pub use link::Dialect;
 pub use membership::Relinked;
+pub use memory::Revival;
 #[cfg(feature = "mutants")]
 pub use mutants::Mutant;
 pub use node::{Located, Node, Settings};
@@ -40,5 +42,6 @@ pub use transcript::Transcript;
 pub use watch::HostFacts;
 
 pub use herd_replica::{
-    AuditReport, Event as ReplicaEvent, Held, LinkId, Redundancy, Tuning, Verdict,
+    AuditReport, Event as ReplicaEvent, Held, JournalId, Journaled, LinkId, Redundancy,
+    RestoreError, Told, Tuning, Verdict,
 };

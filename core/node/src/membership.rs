@@ -1,7 +1,7 @@
 //! What changes while a node lives: its neighbours, the herd it belongs to, its own incarnation.
 
 use crate::link::Dialect;
-use crate::node::{Node, replica_settings};
+use crate::node::Node;
 use crate::output::{CloseReason, Event, Output};
 use crate::peers::{Dialing, Peer, PeerId, PeerSettings};
 use crate::replay::Replay;
@@ -154,14 +154,15 @@ impl Node {
         let apart = 1 + (self.chance.next() >> 32);
         let incarnation = than.max(self.settings.incarnation).saturating_add(apart).max(clock);
         self.settings.incarnation = incarnation;
-        let replica = Replica::new(
-            replica_settings(&self.settings, self.tuning.clone(), self.chance.next()),
-            now,
-        );
+        let replica = Replica::new(self.replica_settings(), now);
+        let (position, safe) = (self.position(), self.safe_position());
         let old = std::mem::replace(&mut self.replica, replica);
         for record in old.records() {
             self.replica.update(record, now);
         }
+        self.count_on(position, safe);
+        // Whoever keeps a journal is to begin one anew.
+        self.outputs.push_back(Output::Journal);
         self.outputs.push_back(Output::Event(Event::Renewed { incarnation }));
         let ids: Vec<_> = self.links.keys().copied().collect();
         for id in ids {

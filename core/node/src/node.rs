@@ -1,6 +1,7 @@
 //! The state machine: reports and questions of clients, links to neighbours, and time.
 
 use crate::link::{Dialect, Link, Phase};
+use crate::memory::Position;
 use crate::mutants::Mutant;
 use crate::output::{CloseReason, Event, Output};
 use crate::peers::{
@@ -82,6 +83,7 @@ pub struct Node {
     pub(crate) renewals: u32,
     pub(crate) has_left: bool,
     pub(crate) watch: Watch,
+    pub(crate) position: Position,
     clamp_told: Option<Instant>,
     #[cfg(feature = "mutants")]
     pub(crate) mutant: Option<Mutant>,
@@ -116,6 +118,7 @@ impl Node {
             renewals: 0,
             has_left: false,
             watch: Watch::new(now.instant),
+            position: Position::default(),
             clamp_told: None,
             #[cfg(feature = "mutants")]
             mutant: None,
@@ -124,6 +127,11 @@ impl Node {
         };
         node.set_timeout();
         node
+    }
+
+    /// For one more replica of this node.
+    pub(crate) fn replica_settings(&mut self) -> herd_replica::Settings {
+        replica_settings(&self.settings, self.tuning.clone(), self.chance.next())
     }
 
     /// This server's name.
@@ -187,8 +195,10 @@ impl Node {
                     self.watch.note_fault(&fault, now.instant);
                     self.close_link(id, CloseReason::Fault(fault), now);
                 }
-                // No journal is kept yet.
-                herd_replica::Output::Journal | herd_replica::Output::Journaled(_) => {}
+                herd_replica::Output::Journal => self.outputs.push_back(Output::Journal),
+                herd_replica::Output::Journaled(_) => {
+                    self.outputs.push_back(Output::Journaled(self.safe_position()));
+                }
                 herd_replica::Output::Event(event) => {
                     self.watch.note_event(&event, now.instant);
                     later_life = later_life.max(self.life_to_pass(&event, now));
@@ -421,11 +431,7 @@ impl Node {
 /// The first byte of a key says what kind of value it has; this one: a client's newest report.
 const REPORT: u8 = b'r';
 
-pub(crate) fn replica_settings(
-    settings: &Settings,
-    tuning: Tuning,
-    seed: u64,
-) -> herd_replica::Settings {
+fn replica_settings(settings: &Settings, tuning: Tuning, seed: u64) -> herd_replica::Settings {
     let Settings { name, incarnation, members, redundancy, future_skew_max, forget_after, .. } =
         settings;
     herd_replica::Settings {

@@ -17,6 +17,10 @@ pub enum Output {
     /// Send what `poll_transmit` still gives, as far as the socket takes it, close, and say
     /// [`handle_link_closed`](crate::Node::handle_link_closed).
     Close(LinkId),
+    /// There is something to write down: [`poll_journal`](crate::Node::poll_journal).
+    Journal,
+    /// Clients' updates up to this [`position`](crate::Node::position) are safe.
+    Journaled(u64),
     /// For the log.
     Event(Event),
 }

@@ -56,6 +56,10 @@ impl Watch {
         *last = now;
     }
 
+    pub(crate) fn note_disk(&mut self, now: Instant) {
+        self.raise("disk", now);
+    }
+
     pub(crate) fn note_fault(&mut self, fault: &Fault, now: Instant) {
         if matches!(fault, Fault::ClockAhead { .. }) {
             self.raise("clock-ahead", now);

@@ -152,19 +152,19 @@ impl Replica {
     }
 
     /// Hands records to `take` until that returns false, since it has no room for more, or nothing is
-    /// left; [`Output::Journal`] then tells when to ask again.
+    /// left; [`Output::Journal`] then tells when to ask again. None if there is no such journal.
     pub fn poll_journal(
         &mut self,
         id: JournalId,
         mut take: impl FnMut(&Journaled<'_>) -> bool,
-    ) -> Told {
-        let Some(mut journal) = self.journals.kept.remove(&id) else { return Told::default() };
+    ) -> Option<Told> {
+        let mut journal = self.journals.kept.remove(&id)?;
         let is_all = self.journal_gone(&mut journal, &mut take)
             && self.journal_streams(&mut journal, &mut take);
         journal.waiting = is_all;
         let own = journal.tails.first().map_or(0, |tail| tail.version);
         self.journals.kept.insert(id, journal);
-        Told { own, is_all }
+        Some(Told { own, is_all })
     }
 
     /// Own updates up to `own` are safe: that is [`Told::own`] of a journal of which all that had been handed
@@ -455,11 +455,12 @@ mod tests {
 
     fn poll(replica: &mut Replica, id: JournalId, room: usize, lines: &mut Vec<Line>) -> Told {
         let mut left = room;
-        replica.poll_journal(id, |journaled| {
+        let told = replica.poll_journal(id, |journaled| {
             lines.push(Line::of(journaled));
             left = left.saturating_sub(1);
             left > 0
-        })
+        });
+        told.unwrap()
     }
 
     fn restored(lines: &[Line], incarnation: u64) -> Replica {
@@ -497,8 +498,15 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        Write { here: bool, key: u8, at: i64 },
-        Forget { here: bool, key: u8 },
+        Write {
+            here: bool,
+            key: u8,
+            at: i64,
+        },
+        Forget {
+            here: bool,
+            key: u8,
+        },
         Exchange,
         Pass,
         Poll(usize),

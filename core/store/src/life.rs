@@ -74,11 +74,7 @@ pub(crate) fn read<D: Disk>(disk: &mut D) -> io::Result<Read> {
         Header::None => Read::Damaged,
         Header::Ours(sum) => {
             let body = bytes.get(HEADER_BYTES..).unwrap_or_default();
-            if XxHash3_64::oneshot(body) == sum {
-                Read::Life(decode(body))
-            } else {
-                Read::Damaged
-            }
+            if XxHash3_64::oneshot(body) == sum { Read::Life(decode(body)) } else { Read::Damaged }
         }
     })
 }

@@ -90,8 +90,11 @@ impl MemoryDisk {
                     Change::Write(offset, new) if at_the_end || !in_order => {
                         tear(offset, &new, &mut bytes, &mut below);
                     }
-                    change if !behind => change.apply(&mut bytes),
-                    _ => {}
+                    change @ (Change::Write(..) | Change::Truncate(_)) => {
+                        if !behind {
+                            change.apply(&mut bytes);
+                        }
+                    }
                 }
             }
             file.bytes.clone_from(&bytes);

@@ -146,6 +146,30 @@ impl<D: Disk> Storage<D> {
         self.life.as_ref()
     }
 
+    /// Whether the last life seems to have ended well and nothing to have been changed since; reading
+    /// everything may show otherwise.
+    ///
+    /// # Errors
+    ///
+    /// The disk's.
+    pub fn looks_closed(&mut self) -> io::Result<bool> {
+        let Some(Closed { generation, length }) = self.life.as_ref().and_then(|life| life.closed)
+        else {
+            return Ok(false);
+        };
+        let name = format!("{WHOLE}{generation}");
+        let names = self.disk.names()?;
+        let is_last = names
+            .iter()
+            .filter(|name| is_whole(name))
+            .all(|name| number_of(name).is_none_or(|number| number <= generation));
+        if !names.contains(&name) || !is_last || length == 0 {
+            return Ok(false);
+        }
+        let mut bytes = [0; 2];
+        Ok(self.disk.read(&name, length - 1, &mut bytes)? == 1)
+    }
+
     /// Reads everything. Where nothing but the end was torn the file is gone on with; else a generation must
     /// be begun before anything can be written.
     ///
@@ -192,11 +216,20 @@ impl<D: Disk> Storage<D> {
                 self.disk.truncate(&name, end)?;
             }
             let closed = self.life.as_ref().and_then(|life| life.closed);
-            loaded.is_closed = torn == 0 && closed == Some(Closed { generation: number, length: end });
+            loaded.is_closed =
+                torn == 0 && closed == Some(Closed { generation: number, length: end });
             let (safe, noted) = (0, end);
             let name = name.clone();
-            self.live =
-                Some(Generation { name, number, id, end, safe, noted, is_ragged: false, is_doubtful: false });
+            self.live = Some(Generation {
+                name,
+                number,
+                id,
+                end,
+                safe,
+                noted,
+                is_ragged: false,
+                is_doubtful: false,
+            });
         }
         if self.live.is_none() {
             self.unsound.push(name.clone());
@@ -228,7 +261,9 @@ impl<D: Disk> Storage<D> {
     /// [`WriteError`].
     pub fn close(mut self) -> Result<(), WriteError> {
         self.sync(Part::Live)?;
-        let Some((live, mut life)) = self.live.zip(self.life) else { return Err(WriteError::NoFile) };
+        let Some((live, mut life)) = self.live.zip(self.life) else {
+            return Err(WriteError::NoFile);
+        };
         life.closed = Some(Closed { generation: live.number, length: live.end });
         Ok(life::write(&mut self.disk, &life)?)
     }
@@ -243,7 +278,9 @@ impl<D: Disk> Storage<D> {
             Part::Live => self.live.as_mut(),
             Part::Next => self.next.as_mut(),
         };
-        let Some(file) = file.filter(|file| !file.is_doubtful) else { return Err(WriteError::NoFile) };
+        let Some(file) = file.filter(|file| !file.is_doubtful) else {
+            return Err(WriteError::NoFile);
+        };
         if file.safe >= file.noted + SYNCED_EVERY_BYTES {
             batch.push(&Line::Synced { to: file.safe });
             file.noted = file.safe;
@@ -272,7 +309,9 @@ impl<D: Disk> Storage<D> {
             Part::Live => self.live.as_mut(),
             Part::Next => self.next.as_mut(),
         };
-        let Some(file) = file.filter(|file| !file.is_doubtful) else { return Err(WriteError::NoFile) };
+        let Some(file) = file.filter(|file| !file.is_doubtful) else {
+            return Err(WriteError::NoFile);
+        };
         if file.safe < file.end {
             if let Err(error) = self.disk.sync(&file.name) {
                 file.is_doubtful = true;

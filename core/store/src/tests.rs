@@ -28,7 +28,8 @@ impl Model {
 
     /// All keys, the longest unwritten first.
     fn in_order(&self) -> Vec<(u64, Vec<u8>)> {
-        let mut all: Vec<_> = self.keys.iter().map(|(key, &number)| (number, key.clone())).collect();
+        let mut all: Vec<_> =
+            self.keys.iter().map(|(key, &number)| (number, key.clone())).collect();
         all.sort_unstable();
         all
     }

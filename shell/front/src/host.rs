@@ -4,6 +4,7 @@
 //! A connection enters once for a whole batch of input. No I/O and no waiting happens inside; effects
 //! are delivered after the lock is free again.
 
+use crate::durability::Durability;
 use crate::places::Places;
 use crate::process::Process;
 use crate::stats::Stats;
@@ -38,6 +39,8 @@ pub struct Host {
     pub places: Places,
     /// What the protocols count.
     pub stats: Stats,
+    /// Which replies may go out.
+    pub durability: Durability,
     /// Where messages are logged, if they are.
     pub traffic: Option<TrafficLog>,
     phase: watch::Sender<Phase>,
@@ -86,6 +89,7 @@ impl Host {
             herd: parts.herd,
             places: parts.places,
             stats: Stats::default(),
+            durability: Durability::default(),
             traffic: parts.traffic,
             phase: watch::Sender::new(Phase::Serving),
             seat_given_up: Notify::new(),
@@ -132,6 +136,8 @@ impl Host {
         let order = match output {
             Output::Transmit(link) => return self.signal(link, false),
             Output::Close(link) => return self.signal(link, true),
+            Output::Journal => return self.durability.ring(),
+            Output::Journaled(position) => return self.durability.note_safe(position),
             Output::Connect(peer) => Order::Connect(peer),
             Output::Event(event) => Order::Event(event),
         };

@@ -4,6 +4,7 @@
 //! owns a socket. All of them enter the server through [`Host`]; none knows another. Listening,
 //! dialing and configuration are left to `shell/server`.
 
+mod durability;
 mod host;
 pub mod http;
 pub mod line;
@@ -14,6 +15,7 @@ mod stats;
 mod sync;
 mod traffic;
 
+pub use durability::{Disk, Durability, Mode};
 pub use host::{Clock, Host, HostParts, LinkSignal, Order, Phase};
 pub use places::{Answer, Places, Remote};
 pub use process::Process;

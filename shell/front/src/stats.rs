@@ -10,6 +10,8 @@ use std::sync::atomic::Ordering::Relaxed;
 pub enum Kind {
     /// An IAMAT.
     Iamat,
+    /// An IAMAT that was not taken, since it could not be written down.
+    Refused,
     /// A WHATSAT about a client that is known.
     Whatsat,
     /// A WHATSAT about one that is not.
@@ -24,13 +26,21 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 6] =
-        [Self::Iamat, Self::Whatsat, Self::WhatsatUnknown, Self::At, Self::Invalid, Self::TooLong];
+    pub const ALL: [Self; 7] = [
+        Self::Iamat,
+        Self::Refused,
+        Self::Whatsat,
+        Self::WhatsatUnknown,
+        Self::At,
+        Self::Invalid,
+        Self::TooLong,
+    ];
 
     /// The labels of its counter: kind and outcome.
     pub fn labels(self) -> (&'static str, &'static str) {
         match self {
             Self::Iamat => ("iamat", "answered"),
+            Self::Refused => ("iamat", "refused"),
             Self::Whatsat => ("whatsat", "answered"),
             Self::WhatsatUnknown => ("whatsat", "unknown_client"),
             Self::At => ("at", "taken"),
@@ -52,6 +62,11 @@ impl Tally {
         if let Some(count) = self.kinds.get_mut(kind as usize) {
             *count += 1;
         }
+    }
+
+    /// Whether there was any such line.
+    pub(crate) fn has(&self, kind: Kind) -> bool {
+        self.kinds.get(kind as usize).is_some_and(|&count| count > 0)
     }
 }
 

@@ -18,6 +18,7 @@ mod reference;
 mod schema;
 mod secret;
 mod sections;
+mod storage;
 mod suggest;
 mod text;
 
@@ -32,6 +33,7 @@ pub use sections::{
     AcceptAtFrom, Config, Google, GoogleApi, Herd, Limits, Log, LogFormat, OperateFrom, Places,
     Protocol, Provider, Redundancy, Server,
 };
+pub use storage::{Fsync, OnDiskError, Storage};
 pub use suggest::nearest;
 pub use text::{BaseUrl, ParseBaseUrlError, ParseDurationError, format_duration, parse_duration};
 

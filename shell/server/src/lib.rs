@@ -7,13 +7,17 @@
 mod accept;
 pub mod config;
 mod dial;
+pub mod disk;
 mod facts;
 mod fetch;
+mod keeper;
 mod leave;
 mod link;
 mod reload;
+mod revive;
 mod serve;
 mod telemetry;
 
 pub use reload::ReadConfig;
+pub use revive::ReviveError;
 pub use serve::{Options, ServeError, serve};

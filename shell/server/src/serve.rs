@@ -1,7 +1,9 @@
 //! From configuration to a running server, and from a signal to its orderly end.
 
-use crate::config::{self, Config, LogFormat, Provider};
+use crate::config::{self, Config, LogFormat, OnDiskError, Provider};
+use crate::keeper::{Keeper, Keeping};
 use crate::reload::{self, Follower, ReadConfig};
+use crate::revive::{ReviveError, Revived, revive};
 use crate::telemetry::{LogSettings, Telemetry};
 use crate::{accept, dial, facts, fetch, leave};
 use herd_front::http::{self, LeaveOutcome, LeaveWish};
@@ -39,6 +41,9 @@ pub struct Options {
 /// Why a server does not start, or had to stop. Its message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDirectory(#[from] ReviveError),
     /// Something in the configuration cannot be had on this machine; place and cause.
     #[error("{0}")]
     Config(String),
@@ -90,7 +95,16 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     let provider = build_places(&config)?;
 
     let clock = Clock::start();
-    let node = Node::new(node_settings(&name, &config, clock), clock.now());
+    let settings = node_settings(&name, &config, clock);
+    let (node, keeping) = match data_directory(data_dir, &config, &name) {
+        None => (Node::new(settings, clock.now()), None),
+        Some(dir) => {
+            let Revived { node, storage, live, base_bytes } = revive(&dir, &settings, clock)?;
+            let refuses = config.storage.on_disk_error == OnDiskError::Refuse;
+            let fsync = config.storage.fsync;
+            (node, Some(Keeping { storage, live, fsync, refuses, base_bytes }))
+        }
+    };
     let traffic = telemetry.traffic().filter(|_| config.log.traffic);
     let (host, orders) = Host::new(HostParts {
         node,
@@ -100,6 +114,9 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         traffic: traffic.map(|sink| TrafficLog::new(sink, config.log.format == LogFormat::Json)),
     });
     telemetry.count_losses(host.clone());
+    let keeper = keeping.map(|keeping| Keeper::start(host.clone(), keeping)).transpose();
+    let keeper =
+        keeper.map_err(|source| ServeError::System { what: "cannot start a thread", source })?;
 
     let ready = ready_line(&name, &config.herd.name, &listener, http_listener.as_ref());
     // One at a time: the next is told that the server is leaving already.
@@ -129,9 +146,6 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     info!(server = %name, herd = %host.herd, version, "{ready}");
     if let Some(limit) = limit {
         warn!(limit, wanted = config.limits.max_connections, "fewer open files than connections");
-    }
-    if let Some(dir) = data_dir {
-        warn!(dir = %dir.display(), "reports are kept in memory only: the data directory is not used");
     }
     println!("{ready}");
 
@@ -196,6 +210,10 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         },
         why = stop.next() => warn!(signal = why, "stopped at once: told twice"),
     }
+    if let Some(keeper) = keeper {
+        // Nothing is told to anybody any more. A panic there is told as one.
+        let _joined = tokio::task::spawn_blocking(|| keeper.finish()).await;
+    }
     telemetry.finish();
     Ok(())
 }
@@ -223,6 +241,12 @@ fn answer(wish: LeaveWish, outcome: LeaveOutcome) {
 
 /// For so long answers over HTTP are waited for that are on their way when all else has ended.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
+
+/// Where this server's memory is kept, if it is.
+fn data_directory(flag: Option<PathBuf>, config: &Config, name: &str) -> Option<PathBuf> {
+    let dir = flag.or_else(|| Some(config.storage.dir.as_ref()?.join(name)));
+    dir.filter(|_| config.storage.durable)
+}
 
 fn unknown_server(name: &str, config: &Config) -> ServeError {
     let known: Vec<_> = config.servers.keys().map(String::as_str).collect();

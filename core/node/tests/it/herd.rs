@@ -141,6 +141,7 @@ impl Herd {
             match output {
                 Output::Connect(peer) => self.connect(at, peer),
                 Output::Event(event) => self.events.push((at, event)),
+                Output::Journal | Output::Journaled(_) => {}
                 Output::Transmit(link) => self.transmit(at, link),
                 Output::Close(link) => {
                     self.transmit(at, link);

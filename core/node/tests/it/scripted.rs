@@ -121,7 +121,10 @@ impl Scripted {
             match output {
                 Output::Event(event) => self.events.push(event),
                 Output::Close(link) => self.closing.push(link),
-                Output::Connect(_) | Output::Transmit(_) => {}
+                Output::Connect(_)
+                | Output::Transmit(_)
+                | Output::Journal
+                | Output::Journaled(_) => {}
             }
         }
     }

@@ -11,5 +11,6 @@ mod membership;
 mod operate;
 mod refusals;
 mod start_stop;
+mod storage;
 mod whatsat;
 mod wire;

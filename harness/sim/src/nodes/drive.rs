@@ -60,6 +60,8 @@ impl World {
                         self.pump(conn, side);
                     }
                 }
+                // No server here keeps a journal.
+                Output::Journal | Output::Journaled(_) => {}
                 Output::Event(event) => {
                     self.note(|world| format!("{} {event:?}", world.hosts[host].name));
                     self.oracle.heard(host, &event, &mut self.tally);

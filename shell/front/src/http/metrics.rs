@@ -43,6 +43,7 @@ impl Collector for Readout {
         write_audits(out, &audits)?;
         write_peers(out, &peers)?;
         self.write_clients(out)?;
+        self.write_storage(out)?;
         write_process(out)
     }
 }
@@ -162,6 +163,15 @@ const PEER_GAUGES: [PeerMetric<f64>; 2] = [
 ];
 
 impl Readout {
+    /// Nothing where reports are kept in memory only.
+    fn write_storage(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let Some(disk) = self.host.durability.disk() else { return Ok(()) };
+        let failing = u64::from(disk.trouble.is_some());
+        let help = "Whether the disk takes nothing now, so that nothing is durable";
+        out.gauge("geoherd_storage_failing", help, failing)?;
+        out.gauge("geoherd_storage_bytes", "Bytes of the file that counts", disk.bytes)
+    }
+
     fn write_clients(&self, out: &mut Out<'_, '_>) -> fmt::Result {
         let stats = &self.host.stats;
         let kind = MetricType::Counter;

@@ -1,5 +1,6 @@
 //! What `/status` and `/readyz` say.
 
+use crate::durability::Mode;
 use crate::host::{Host, Phase};
 use herd_node::{PeerState, PeerStatus};
 use serde::Serialize;
@@ -15,6 +16,32 @@ pub(super) struct Ready {
     reasons: Vec<String>,
     /// Neighbours without a link that is up and caught up.
     missing: Vec<Missing>,
+    /// How reports are kept.
+    storage: Storage,
+}
+
+#[derive(Debug, Serialize)]
+struct Storage {
+    /// `memory`, `durable`, `degraded` or `refusing`.
+    state: &'static str,
+    /// Why the disk takes nothing now.
+    error: Option<String>,
+    /// Bytes of the file that counts.
+    bytes: Option<u64>,
+}
+
+impl Storage {
+    fn of(host: &Host) -> Self {
+        let disk = host.durability.disk();
+        let state = match (host.durability.mode(), &disk) {
+            (Mode::Memory, None) => "memory",
+            (Mode::Memory, Some(_)) => "degraded",
+            (Mode::Durable, _) => "durable",
+            (Mode::Refused, _) => "refusing",
+        };
+        let bytes = disk.as_ref().map(|disk| disk.bytes);
+        Self { state, error: disk.and_then(|disk| disk.trouble), bytes }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -26,8 +53,14 @@ struct Missing {
 pub(super) fn readiness(host: &Host) -> Ready {
     let readiness = host.enter(|node, now| node.readiness(now));
     let draining = host.phase() > Phase::Serving;
-    let ready = readiness.ready && !draining;
+    let storage = Storage::of(host);
+    let refusing = host.durability.mode() == Mode::Refused;
+    let ready = readiness.ready && !draining && !refusing;
     let mut reasons = Vec::new();
+    if refusing {
+        let error = storage.error.as_deref().unwrap_or("the disk fails");
+        reasons.push(format!("reports are refused: {error}"));
+    }
     if draining {
         reasons.push("stopping: no new clients are taken".to_owned());
     }
@@ -42,7 +75,7 @@ pub(super) fn readiness(host: &Host) -> Ready {
     }
     let missing = readiness.missing.into_iter();
     let missing = missing.map(|(server, state)| Missing { server, state: state.word() }).collect();
-    Ready { ready, reasons, missing }
+    Ready { ready, reasons, missing, storage }
 }
 
 /// One server, as it sees itself.
@@ -56,6 +89,7 @@ pub(super) struct Status {
     clients: usize,
     connections: u64,
     updates: u64,
+    storage: Storage,
     links: Vec<LinkStatus>,
 }
 
@@ -86,6 +120,7 @@ pub(super) fn status(host: &Host, version: &'static str) -> Status {
         clients: node.clients(),
         connections: host.stats.open.load(Relaxed),
         updates: node.counters().updates,
+        storage: Storage::of(host),
         links: node.peers().map(|peer| link(peer, now.instant)).collect(),
     })
 }

@@ -123,7 +123,7 @@ impl Connection<'_> {
     /// Does all that can be done without waiting, again and again until nothing can.
     fn poll(&mut self, draining: bool, cx: &mut Context<'_>) -> Poll<Ended> {
         loop {
-            let mut moved = self.session.poll_answers(cx);
+            let mut moved = self.session.poll_answers(self.host, cx);
             moved |= self.session.handle_backlog(self.host);
             if !self.session.replies().is_empty() {
                 match Pin::new(&mut self.stream).poll_write(cx, self.session.replies()) {

@@ -1,5 +1,6 @@
 //! One client's conversation: which lines were asked, which replies are due, in that order.
 
+use crate::durability::Mode;
 use crate::host::Host;
 use crate::places::Answer;
 use crate::stats::{Kind, Tally};
@@ -61,12 +62,10 @@ pub struct Session {
 
 #[derive(Debug)]
 enum Due {
-    Bytes(Vec<u8>),
+    /// Replies, once everything up to this position is safe.
+    Bytes(Vec<u8>, u64),
     /// The AT line of a question, and its document when that comes.
-    Answer {
-        at_line: Vec<u8>,
-        document: oneshot::Receiver<Arc<Document>>,
-    },
+    Answer { at_line: Vec<u8>, document: oneshot::Receiver<Arc<Document>> },
 }
 
 #[derive(Debug)]
@@ -86,7 +85,7 @@ impl Session {
     pub fn new(limits: Limits, may_relay: MayRelay, peer: String) -> Self {
         Self {
             limits,
-            speaker: Speaker { may_relay, is_server: false },
+            speaker: Speaker { may_relay, takes_reports: true, is_server: false },
             peer,
             framer: Framer::new(limits.line_bytes_max),
             backlog: None,
@@ -170,13 +169,17 @@ impl Session {
 
     /// Answers a batch in which only the last line may be a question about places.
     fn handle_batch(&mut self, batch: &Batch<'_>, host: &Host) {
-        let mut speaker = self.speaker;
+        let mut speaker = Speaker { takes_reports: true, ..self.speaker };
         let mut tally = Tally::default();
-        let mut out = self.take_tail();
+        let mode = host.durability.mode();
+        if mode == Mode::Refused {
+            speaker.takes_reports = false;
+        }
+        let (mut out, mut until) = self.take_tail(mode);
         let start = out.len();
         let mut ends: ArrayVec<usize, BATCH_LINES> = ArrayVec::new();
         let mut last = start;
-        let (now, question) = host.enter(|node, now| {
+        let (now, question, position) = host.enter(|node, now| {
             let mut question = None;
             for (frame, command) in batch {
                 last = out.len();
@@ -188,8 +191,11 @@ impl Session {
                 question = question.or(asked);
                 ends.push(out.len());
             }
-            (now, question)
+            (now, question, node.position())
         });
+        if mode == Mode::Durable && tally.has(Kind::Iamat) {
+            until = position;
+        }
         self.speaker = speaker;
         host.stats.add(&tally);
         if let Some(traffic) = &host.traffic {
@@ -205,15 +211,15 @@ impl Session {
             traffic.log(&self.peer, now.unix, messages);
         }
         match question.map(|query| host.places.ask(&query, now.unix)) {
-            None => self.put_tail(out),
+            None => self.put_tail(out, until, host),
             Some(Answer::Now(document)) => {
                 write_document(&document, &mut out);
-                self.put_tail(out);
+                self.put_tail(out, until, host);
             }
             Some(Answer::Later(document)) => {
                 // The AT line waits too, so that it leaves together with its document.
                 let at_line = out.split_off(last);
-                self.put_tail(out);
+                self.put_tail(out, until, host);
                 self.answers_awaited += 1;
                 self.queued_bytes += at_line.len();
                 self.queue.push_back(Due::Answer { at_line, document });
@@ -221,13 +227,16 @@ impl Session {
         }
     }
 
-    /// Moves what has been answered meanwhile to the replies; true if anything was.
-    pub fn poll_answers(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Moves what has been answered and written down meanwhile to the replies; true if anything was.
+    pub fn poll_answers(&mut self, host: &Host, cx: &mut Context<'_>) -> bool {
         let mut moved = false;
         loop {
             match self.queue.front_mut() {
                 None => return moved,
-                Some(Due::Bytes(bytes)) => {
+                Some(Due::Bytes(bytes, until)) => {
+                    if !host.durability.poll_safe(*until, cx) {
+                        return moved;
+                    }
                     self.queued_bytes -= bytes.len();
                     self.ready.append(bytes);
                 }
@@ -273,26 +282,34 @@ impl Session {
         self.ready.is_empty() && self.queue.is_empty() && self.backlog.is_none()
     }
 
-    /// Where the next reply goes: behind what is awaited, or straight to what is ready.
-    fn take_tail(&mut self) -> Vec<u8> {
-        match self.queue.back_mut() {
-            None => std::mem::take(&mut self.ready),
-            Some(Due::Answer { .. }) => Vec::new(),
-            Some(Due::Bytes(bytes)) => {
+    /// Where the next reply goes, behind what is awaited or straight to what is ready; and the position
+    /// that must be safe before what stands there may go out.
+    fn take_tail(&mut self, mode: Mode) -> (Vec<u8>, u64) {
+        match self.queue.pop_back() {
+            // What is ready is not held up by what may have to wait.
+            None if mode == Mode::Durable => (Vec::new(), 0),
+            None => (std::mem::take(&mut self.ready), 0),
+            Some(Due::Bytes(bytes, until)) => {
                 self.queued_bytes -= bytes.len();
-                let bytes = std::mem::take(bytes);
-                self.queue.pop_back();
-                bytes
+                (bytes, until)
+            }
+            Some(answer @ Due::Answer { .. }) => {
+                self.queue.push_back(answer);
+                (Vec::new(), 0)
             }
         }
     }
 
-    fn put_tail(&mut self, bytes: Vec<u8>) {
-        if self.queue.is_empty() {
-            self.ready = bytes;
+    fn put_tail(&mut self, mut bytes: Vec<u8>, until: u64, host: &Host) {
+        if self.queue.is_empty() && host.durability.is_safe(until) {
+            if self.ready.is_empty() {
+                self.ready = bytes;
+            } else {
+                self.ready.append(&mut bytes);
+            }
         } else if !bytes.is_empty() {
             self.queued_bytes += bytes.len();
-            self.queue.push_back(Due::Bytes(bytes));
+            self.queue.push_back(Due::Bytes(bytes, until));
         }
     }
 
@@ -318,6 +335,8 @@ fn parse(frame: Frame<'_>) -> (Frame<'_>, Command<'_>) {
 #[derive(Clone, Copy, Debug)]
 struct Speaker {
     may_relay: MayRelay,
+    /// Reports are not refused.
+    takes_reports: bool,
     /// It has told what another server heard. Its complaints are then not answered: two servers would
     /// bounce them for ever.
     is_server: bool,
@@ -345,7 +364,7 @@ fn answer(
     };
     match command {
         Command::Blank => (None, None),
-        Command::Iamat(iamat) => {
+        Command::Iamat(iamat) if speaker.takes_reports => {
             let difference = node.handle_report(iamat, now);
             Report::write_received(name, difference, iamat, out);
             (Some(Kind::Iamat), None)
@@ -363,6 +382,10 @@ fn answer(
             found.report.write_at(client, out);
             let query = Query { center: found.point, radius_m: *radius_m, bound: *bound };
             (Some(Kind::Whatsat), Some(query))
+        }
+        Command::Iamat(_) => {
+            write_unknown(line, out);
+            (Some(Kind::Refused), None)
         }
         Command::At(_) | Command::Unknown => {
             write_unknown(line, out);

@@ -172,7 +172,7 @@ fn replies_stay_in_order_while_an_answer_is_awaited() {
     let first = "AT Hill ± kiwi +1+2 3\n";
     let told =
         |session: &Session| without_differences(std::str::from_utf8(session.replies()).unwrap());
-    assert!(!session.poll_answers(&mut cx));
+    assert!(!session.poll_answers(&host, &mut cx));
     assert_eq!(told(&session), first);
 
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -181,9 +181,9 @@ fn replies_stay_in_order_while_an_answer_is_awaited() {
     assert_eq!((query_a.radius_m, query_b.radius_m), (1000.0, 2000.0));
     let answer = |status| Document::failure(status, "");
     remote.done(fetch_b, answer(Status::RequestDenied));
-    assert!(!session.poll_answers(&mut cx), "the second answer waits for the first");
+    assert!(!session.poll_answers(&host, &mut cx), "the second answer waits for the first");
     remote.done(fetch_a, answer(Status::OverQueryLimit));
-    assert!(session.poll_answers(&mut cx));
+    assert!(session.poll_answers(&host, &mut cx));
     let text = told(&session);
     let at = |needle| text.find(needle).unwrap_or_else(|| panic!("{needle} in {text}"));
     let order = [at("OVER_QUERY_LIMIT"), at("kiwi +5+6 7"), at("REQUEST_DENIED"), at("? bye")];
@@ -204,10 +204,10 @@ fn only_so_many_answers_are_awaited() {
     while !session.wants_input() {
         let (fetch, _) = runtime.block_on(remote.next_fetch());
         remote.done(fetch, Document::empty());
-        session.poll_answers(&mut cx);
+        session.poll_answers(&host, &mut cx);
         take(&mut session, &host, &mut replies);
     }
-    while session.poll_answers(&mut cx) {}
+    while session.poll_answers(&host, &mut cx) {}
     take(&mut session, &host, &mut replies);
     session.handle_end(&host);
     let text = String::from_utf8(replies).unwrap();
@@ -222,7 +222,7 @@ fn waiting(session: &mut Session, remote: &Remote, host: &Host) -> usize {
     while !session.is_done() {
         let (fetch, _) = runtime.block_on(remote.next_fetch());
         remote.done(fetch, Document::empty());
-        session.poll_answers(&mut cx);
+        session.poll_answers(&host, &mut cx);
         take(session, host, &mut replies);
     }
     String::from_utf8(replies).unwrap().matches("ZERO_RESULTS").count()

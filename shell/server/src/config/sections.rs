@@ -4,6 +4,7 @@
 //! whoever runs a herd.
 
 use super::problem::Source;
+use super::storage::Storage;
 use super::text::{AddressText, BaseUrl, DurationText, address, duration, variable_name};
 use herd_front::http::MayOperate;
 use schemars::JsonSchema;
@@ -26,6 +27,9 @@ pub struct Config {
     /// Where the answer to "what is nearby" comes from.
     #[serde(default)]
     pub places: Places,
+    /// What outlives the process.
+    #[serde(default)]
+    pub storage: Storage,
     /// What is written to a log, and where.
     #[serde(default)]
     pub log: Log,

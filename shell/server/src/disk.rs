@@ -1,0 +1,134 @@
+//! A directory of the operating system as a [`Disk`], for one process at a time.
+
+use herd_store::Disk;
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Held by the process that uses the directory.
+const LOCK: &str = "lock";
+
+/// Names and positions of people: nobody else's business.
+const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+
+/// A directory that this process alone uses.
+#[derive(Debug)]
+pub struct OsDisk {
+    path: PathBuf,
+    files: BTreeMap<String, File>,
+    /// Locked for as long as it is open; none where only reading is meant.
+    lock: Option<File>,
+}
+
+/// Why a directory cannot be used. The message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// Another process has it.
+    #[error("{0} is in use by another process; stop that one, or choose another directory")]
+    InUse(PathBuf),
+    /// The system refuses.
+    #[error("{0} cannot be used: {1}")]
+    System(PathBuf, io::Error),
+}
+
+impl OsDisk {
+    /// Opens a directory, made if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub fn open(path: &Path) -> Result<Self, DirectoryError> {
+        let system = |error| DirectoryError::System(path.to_owned(), error);
+        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path).map_err(system)?;
+        let mut disk = Self { path: path.to_owned(), files: BTreeMap::new(), lock: None };
+        let lock = disk.open_file(LOCK).map_err(system)?;
+        match lock.try_lock() {
+            Ok(()) => {
+                disk.lock = Some(lock);
+                Ok(disk)
+            }
+            Err(TryLockError::WouldBlock) => Err(DirectoryError::InUse(path.to_owned())),
+            Err(TryLockError::Error(error)) => Err(system(error)),
+        }
+    }
+
+    /// What tells this directory from a copy of it.
+    pub fn place(&self) -> String {
+        let number = |metadata: io::Result<fs::Metadata>| {
+            metadata.map_or((0, 0), |metadata| (metadata.dev(), metadata.ino()))
+        };
+        let (device, directory) = number(fs::metadata(&self.path));
+        let (_, lock) = number(
+            self.lock.as_ref().map_or_else(|| Err(ErrorKind::NotFound.into()), File::metadata),
+        );
+        format!("{device}:{directory}:{lock}")
+    }
+
+    fn open_file(&self, name: &str) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
+        options.open(self.path.join(name))
+    }
+
+    fn file(&mut self, name: &str) -> io::Result<&File> {
+        if !self.files.contains_key(name) {
+            let file = self.open_file(name)?;
+            self.files.insert(name.to_owned(), file);
+        }
+        self.files.get(name).ok_or_else(|| ErrorKind::NotFound.into())
+    }
+}
+
+impl Disk for OsDisk {
+    fn names(&mut self) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name().into_string()));
+        // A name that is no text is none of ours.
+        names.filter_map(|name| name.map(Result::ok).transpose()).collect()
+    }
+
+    fn read(&mut self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let file = self.file(name)?;
+        let mut read = 0;
+        while let Some(rest) = buffer.get_mut(read..).filter(|rest| !rest.is_empty()) {
+            match file.read_at(rest, offset + read as u64) {
+                Ok(0) => break,
+                Ok(count) => read += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    fn write(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file(name)?.write_all_at(bytes, offset)
+    }
+
+    fn truncate(&mut self, name: &str, length: u64) -> io::Result<()> {
+        self.file(name)?.set_len(length)
+    }
+
+    fn sync(&mut self, name: &str) -> io::Result<()> {
+        self.file(name)?.sync_data()
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(from), self.path.join(to))?;
+        if let Some(file) = self.files.remove(from) {
+            self.files.insert(to.to_owned(), file);
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.files.remove(name);
+        fs::remove_file(self.path.join(name))
+    }
+
+    fn sync_names(&mut self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+}
