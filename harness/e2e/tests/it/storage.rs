@@ -2,6 +2,7 @@
 
 use herd_e2e::{Herd, Plan, Process, iamat, wait_until};
 use std::fs;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -203,5 +204,8 @@ fn a_lost_directory_is_filled_by_the_neighbours() {
         herd.kill9(name);
     }
     herd.launch("Hill");
+    // It waits for Jaquez before it says that it is ready, and answers meanwhile.
+    let address = herd.address("Hill");
+    wait_until("Hill listens", || TcpStream::connect(address).is_ok());
     herd.agree(&["Hill"], &at);
 }
