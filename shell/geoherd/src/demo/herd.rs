@@ -209,7 +209,7 @@ enum Failure {
 const PORT_TRIES: usize = 5;
 
 /// Long enough for 26 servers, built without optimization, on two busy cores.
-const READY_DEADLINE: Duration = Duration::from_mins(1);
+const READY_DEADLINE: Duration = Duration::from_mins(2);
 
 /// A server listens before it answers: loading its places comes between.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);

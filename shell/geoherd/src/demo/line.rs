@@ -48,7 +48,7 @@ impl Conversation {
 }
 
 /// A server that has just been started takes a second to load its places on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Names of places are long; no line of an answer is longer than this.
 const LINE_BYTES_MAX: u64 = 64 << 10;

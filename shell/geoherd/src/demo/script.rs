@@ -222,7 +222,7 @@ impl Script<'_> {
 }
 
 /// A report is everywhere after some milliseconds; this is for a machine that does many other things.
-const SPREAD_DEADLINE: Duration = Duration::from_secs(10);
+const SPREAD_DEADLINE: Duration = Duration::from_secs(30);
 const ASK_AGAIN: Duration = Duration::from_millis(2);
 
 fn print(text: &str) -> anyhow::Result<()> {

@@ -31,7 +31,7 @@ fn the_conversation_goes_as_it_must() {
         }
         let count = |start: &str| stdout.lines().filter(|line| line.starts_with(start)).count();
         assert_eq!(count("> IAMAT kiwi.example +"), 2, "{stdout}");
-        assert_eq!(count("< AT Hill +0.") + count("< AT Hill -0."), count("< AT Hill "));
+        assert_eq!(count("< AT Hill +") + count("< AT Hill -"), count("< AT Hill "));
         assert_eq!(count("< ? WHERE IS kiwi.example"), 1);
         for part in ["Valletta", "Westwood", "\"status\" : \"OK\"", "is killed (SIGKILL)"] {
             assert!(stdout.contains(part), "{part:?} is not in {stdout}");
@@ -139,7 +139,7 @@ fn nothing_embedded() -> bool {
 }
 
 /// Long enough for a busy machine.
-const DEADLINE: Duration = Duration::from_mins(1);
+const DEADLINE: Duration = Duration::from_mins(3);
 
 /// A directory in which the demo keeps everything, so that whatever is left of it can be found.
 struct Place(TempDir);
