@@ -385,37 +385,42 @@ impl<S: Sink> Out<'_, S> {
             return;
         }
         match self.need(at, entry) {
-            Need::Send => self.entry(entry),
+            Need::Send => {
+                self.hide(at);
+                self.entry(entry);
+            }
             Need::Withhold => wanted.withheld.push(at),
             Need::Skip => {}
         }
     }
 
+    /// A tombstone goes before what it hides, in whatever stream it stands: the other side may have dropped
+    /// the one that this one repeats, and would show for a moment what was forgotten.
+    fn hide(&mut self, at: EntryIx) {
+        let Some(entry) = self.store.entry(at) else { return };
+        let Some((winner_at, winner)) = self.store.winner(entry.key()) else { return };
+        let is_held = self.link.heard.number(winner.origin) >= winner.sequence;
+        if winner.tombstone && winner_at != at && !is_held && !winner.is_from(self.id.0) {
+            self.entry(winner);
+        }
+    }
+
     /// Whether the other side has collected this entry, or would.
     ///
-    /// It may have forgotten the tombstone that keeps it from coming back, and one that was repeated here
-    /// since may still be on its way there: then an entry that nobody has committed is not for it. One that
-    /// was committed has another history: whoever has forgotten the tombstone held all that was said before
-    /// it, so this was said since, and is news there.
+    /// It may have forgotten the tombstone that keeps it from coming back: then an entry that nobody has
+    /// committed is not for it. One that was committed has another history: whoever has forgotten the
+    /// tombstone held all that was said before it, so this was said since, and is news there.
     fn need(&self, at: EntryIx, entry: &Entry) -> Need {
         let Some((winner_at, winner)) = self.store.winner(entry.key()) else { return Need::Send };
-        if winner_at == at || self.settings.is(Mutant::CollectedResent) {
-            return Need::Send;
-        }
         let floor = self.link.floors_heard.number(winner.origin);
-        if winner.tombstone {
-            let is_committed = entry.sequence <= self.version(entry.origin);
-            if is_committed {
-                Need::Send
-            } else if self.settings.is(Mutant::WithheldForEver) {
-                Need::Skip
-            } else {
-                Need::Withhold
-            }
-        } else if winner.sequence > floor {
+        if winner_at == at || winner.sequence > floor || self.settings.is(Mutant::CollectedResent) {
             Need::Send
-        } else {
+        } else if !winner.tombstone || self.settings.is(Mutant::WithheldForEver) {
             Need::Skip
+        } else if entry.sequence > self.version(entry.origin) {
+            Need::Withhold
+        } else {
+            Need::Send
         }
     }
 
