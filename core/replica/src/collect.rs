@@ -85,10 +85,14 @@ impl Replica {
     pub(crate) fn collect(&mut self, now: Now) {
         // While a snapshot comes in, what supersedes an entry may prove to be superfluous itself.
         let begun = self.bootstrap.as_ref().is_some_and(|bootstrap| bootstrap.begun.is_some());
+        let raised = self.floors_raised;
         if !begun || self.settings.is(Mutant::CollectInSnapshot) {
             self.collect_losers(now);
         }
         self.collect_tombstones(now);
+        if self.floors_raised > raised {
+            self.wake_journal();
+        }
     }
 
     fn collect_losers(&mut self, now: Now) {
@@ -162,6 +166,7 @@ impl Replica {
         {
             stream.grave = sequence;
             self.graves_raised += 1;
+            self.wake_journal();
             self.collector.unsettle();
             let ids: Vec<_> = self.links.keys().copied().collect();
             for id in ids {

@@ -115,7 +115,7 @@ struct Journal {
     introduced: u16,
     /// How far each stream was told, in the order of origins.
     tails: Vec<Tail>,
-    /// Keys that are gone, or have lost a tombstone, and of which that is not told yet.
+    /// Keys that are gone, or have lost what was newest or a tombstone, and of which that is not told yet.
     gone: BTreeSet<Box<[u8]>>,
     /// Nothing was left when it was last polled.
     waiting: bool,
@@ -160,7 +160,8 @@ impl Replica {
     ) -> Option<Told> {
         let mut journal = self.journals.kept.remove(&id)?;
         let is_all = self.journal_gone(&mut journal, &mut take)
-            && self.journal_streams(&mut journal, &mut take);
+            && self.journal_entries(&mut journal, &mut take)
+            && self.journal_versions(&mut journal, &mut take);
         journal.waiting = is_all;
         let own = journal.tails.first().map_or(0, |tail| tail.version);
         self.journals.kept.insert(id, journal);
@@ -176,29 +177,13 @@ impl Replica {
         }
     }
 
-    /// What is gone, before anything that came later under the same keys; and floors, before the versions
-    /// that go beyond them. False if there was no room.
+    /// Who origins are, before anything that names them. What is gone, before anything that came later under
+    /// the same keys; and floors, before the versions that go beyond them. False if there was no room.
     fn journal_gone(
         &self,
         journal: &mut Journal,
         take: &mut impl FnMut(&Journaled<'_>) -> bool,
     ) -> bool {
-        while let Some(key) = journal.gone.pop_first() {
-            let room = match self.store.find(&key) {
-                None => take(&Journaled::Gone { key: &key }),
-                // An entry that was told stays: it may have been told to be held. One that is there but
-                // was not told may have taken the place of one that was.
-                Some(known) => (0_u16..).zip(&journal.tails).fold(true, |room, (origin, tail)| {
-                    let entry = self.store.entry_of(known, OriginIx(origin));
-                    let entry = entry.and_then(|at| self.store.entry(at));
-                    let stays = entry.is_some_and(|entry| entry.arrival <= tail.cursor);
-                    if stays { room } else { take(&Journaled::Dropped { origin, key: &key }) }
-                }),
-            };
-            if !room {
-                return false;
-            }
-        }
         while let Some(origin) = self.store.origin(OriginIx(journal.introduced)) {
             let number = journal.introduced;
             journal.introduced += 1;
@@ -206,6 +191,11 @@ impl Replica {
                 journal.tails.push(Tail::default());
             }
             if !take(&Journaled::Origin { number, origin }) {
+                return false;
+            }
+        }
+        while let Some(key) = journal.gone.pop_first() {
+            if !self.journal_key(&key, &journal.tails, take) {
                 return false;
             }
         }
@@ -226,14 +216,45 @@ impl Replica {
         true
     }
 
+    /// What has become of a key that is gone, or has lost what was newest or a tombstone. False if there was no
+    /// room.
+    fn journal_key(
+        &self,
+        key: &[u8],
+        tails: &[Tail],
+        take: &mut impl FnMut(&Journaled<'_>) -> bool,
+    ) -> bool {
+        let Some(known) = self.store.find(key) else {
+            return take(&Journaled::Gone { key });
+        };
+        let mut room = true;
+        let entry_of = |origin| {
+            let at = self.store.entry_of(known, OriginIx(origin));
+            at.and_then(|at| self.store.entry(at))
+        };
+        // One that is there but was not told may have taken the place of one that was. To say that that one
+        // is gone would lose a safe report, if nothing of this came behind it; so it is told here already.
+        for (origin, tail) in (0_u16..).zip(tails) {
+            if let Some(entry) = entry_of(origin).filter(|entry| entry.arrival > tail.cursor) {
+                let (sequence, record) = (entry.sequence, self.store.record(entry));
+                room &= take(&Journaled::Entry { origin, sequence, record });
+            }
+        }
+        for (origin, _) in (0_u16..).zip(tails) {
+            if entry_of(origin).is_none() {
+                room &= take(&Journaled::Dropped { origin, key });
+            }
+        }
+        room
+    }
+
     /// False if there was no room.
-    fn journal_streams(
+    fn journal_entries(
         &self,
         journal: &mut Journal,
         take: &mut impl FnMut(&Journaled<'_>) -> bool,
     ) -> bool {
-        for (number, stream) in (0_u16..).zip(&self.streams) {
-            let Some(tail) = journal.tails.get_mut(usize::from(number)) else { return true };
+        for ((number, stream), tail) in (0_u16..).zip(&self.streams).zip(&mut journal.tails) {
             while let Some((arrival, at)) = stream.log.after(tail.cursor, &self.store) {
                 tail.cursor = arrival;
                 let Some(entry) = self.store.entry(at) else { continue };
@@ -243,9 +264,21 @@ impl Replica {
                 }
             }
             tail.cursor = stream.log.last();
+        }
+        true
+    }
+
+    /// Only once the entries of all streams were told: what one stream lacks may be superseded by an entry
+    /// of another. False if there was no room.
+    fn journal_versions(
+        &self,
+        journal: &mut Journal,
+        take: &mut impl FnMut(&Journaled<'_>) -> bool,
+    ) -> bool {
+        for ((origin, stream), tail) in (0_u16..).zip(&self.streams).zip(&mut journal.tails) {
             if tail.version < stream.version {
                 tail.version = stream.version;
-                if !take(&Journaled::Version { origin: number, version: tail.version }) {
+                if !take(&Journaled::Version { origin, version: tail.version }) {
                     return false;
                 }
             }
@@ -262,8 +295,8 @@ impl Replica {
         }
     }
 
-    /// The last entry of a key is about to go, or a tombstone to be overwritten: what it made lose must not
-    /// come back.
+    /// A key's newest entry is about to go, or a tombstone to be overwritten: what it made lose must not come
+    /// back, nor it itself.
     pub(crate) fn note_gone(&mut self, key: KeyIx) {
         for journal in self.journals.kept.values_mut() {
             journal.gone.insert(self.store.key_bytes(key).into());
@@ -365,6 +398,8 @@ impl Restore {
                 stream.floor = floor.min(stream.version);
             }
         }
+        // Links look for floors to tell only where one was raised.
+        self.replica.floors_raised += 1;
         self.replica
     }
 

@@ -468,11 +468,9 @@ impl Replica {
     /// Forgets one entry.
     pub(crate) fn remove(&mut self, at: EntryIx) {
         let key = self.store.entry(at).map(Entry::key);
-        if let Some(key) = key.filter(|&key| self.store.entries_of(key).count() == 1) {
-            self.note_gone(key);
-        }
-        let key = self.store.entry(at).map(Entry::key);
+        // One that is superseded would lose again; this one would win.
         if let Some(key) = key.filter(|&key| self.store.winner(key).is_some_and(|(w, _)| w == at)) {
+            self.note_gone(key);
             self.changed = true;
             self.feed.note(key, &mut self.store);
         }
