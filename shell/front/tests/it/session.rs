@@ -222,7 +222,7 @@ fn waiting(session: &mut Session, remote: &Remote, host: &Host) -> usize {
     while !session.is_done() {
         let (fetch, _) = runtime.block_on(remote.next_fetch());
         remote.done(fetch, Document::empty());
-        session.poll_answers(&host, &mut cx);
+        session.poll_answers(host, &mut cx);
         take(session, host, &mut replies);
     }
     String::from_utf8(replies).unwrap().matches("ZERO_RESULTS").count()
