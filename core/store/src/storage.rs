@@ -215,6 +215,9 @@ impl<D: Disk> Storage<D> {
             if torn > 0 {
                 self.disk.truncate(&name, end)?;
             }
+            // It may bear its name only until the next power cut: a process that ended may not have come to
+            // making that safe.
+            self.disk.sync_names()?;
             let closed = self.life.as_ref().and_then(|life| life.closed);
             loaded.is_closed =
                 torn == 0 && closed == Some(Closed { generation: number, length: end });

@@ -171,9 +171,12 @@ proptest! {
                 Step::Sync => server.sync(),
                 Step::Anew => server.begin_anew(),
                 Step::Kill => {
+                    // What a power cut left and could not be written anew is there still.
+                    let was_sound = server.storage.is_sound();
                     let (written, disk) = (server.written, server.storage.into_disk());
                     let (mut again, loaded) = Server::start(disk, number);
-                    prop_assert!(loaded.holes.is_empty() && loaded.unreadable.is_empty());
+                    prop_assert!(loaded.holes.is_empty() || !was_sound);
+                    prop_assert!(loaded.unreadable.is_empty());
                     prop_assert!(again.model.last >= written, "{} < {written}", again.model.last);
                     prop_assert!(history.contains(&again.model));
                     again.safe = server.safe;
