@@ -41,7 +41,7 @@ struct Arguments {
 }
 
 /// These need more seeds than a check before each merge has time for.
-const SLOW: [Mutant; 12] = [
+const SLOW: [Mutant; 13] = [
     Mutant::AdoptAgain,
     Mutant::AdoptNever,
     Mutant::BuryEarly,
@@ -49,6 +49,7 @@ const SLOW: [Mutant; 12] = [
     Mutant::CollectedResent,
     Mutant::DuplicateAheadEnds,
     Mutant::RevealedPassedOver,
+    Mutant::SnapshotFloorsLate,
     Mutant::SnapshotNotRestarted,
     Mutant::TombstoneLeavesSnapshot,
     Mutant::TombstoneOverwritten,
