@@ -33,7 +33,7 @@ fn a_sixth_server_joins_by_one_neighbour_and_is_taken_out_again() {
         wait_until(&format!("{name} counts six"), || herd_of(&herd, name) == six);
     }
     // No link of the others was touched.
-    assert_eq!(herd.log("Campbell").matches("link down").count(), 0, "{}", herd.log("Campbell"));
+    assert_eq!(links_lost(&herd, "Campbell"), 0, "{}", herd.log("Campbell"));
 
     herd.remove("Powell");
     herd.reload("Campbell");
@@ -88,7 +88,16 @@ fn what_needs_a_restart_is_named_and_a_config_that_does_not_hold_changes_nothing
     assert_eq!(herd.log("Hill").matches("all stays as it is").count(), 4);
     let at = herd.client("Hill").report(&iamat("kiwi"));
     herd.agree(&["Jaquez"], &at);
-    assert_eq!(herd.log("Hill").matches("link down").count(), 0);
+    assert_eq!(links_lost(&herd, "Hill"), 0, "{}", herd.log("Hill"));
+}
+
+/// How often a link went down. Of two that dial each other at once at the start one connection goes again.
+#[track_caller]
+fn links_lost(herd: &Herd, name: &str) -> usize {
+    let log = herd.log(name);
+    log.lines()
+        .filter(|line| line.contains("link down") && !line.contains("already linked"))
+        .count()
 }
 
 /// Has a server leave; what that prints, and its exit code.

@@ -196,7 +196,7 @@ fn a_lost_directory_is_filled_by_the_neighbours() {
     herd.agree(&["Hill", "Jaquez"], &at);
     herd.kill9("Hill");
     fs::remove_dir_all(data(&herd, "Hill")).unwrap();
-    start_all(&mut herd);
+    herd.start("Hill");
     herd.agree(&["Hill", "Jaquez"], &at);
     // It is written down there as well.
     herd.client("Hill").report(&iamat("emu"));
