@@ -344,11 +344,12 @@ impl Replica {
                 continue;
             }
             let is_answer = job.theirs.is_some();
+            let unsettled = self.is_unsettled(found);
             if let Some(theirs) = job.theirs {
                 self.compare(job.link, job.bucket, found, &theirs, now);
             }
             if let Some(token) = job.send
-                && !(is_answer && self.is_unsettled(found))
+                && !unsettled
                 && let Some(link) = self.links.get_mut(&job.link)
                 && link.audit.lists.len() < JOBS_MAX
             {
@@ -360,7 +361,7 @@ impl Replica {
     }
 
     /// Whether any of these keys shows what this node was sent but does not hold yet. The other side cannot
-    /// know of it, and would take it for a difference: the question is not answered, and comes again.
+    /// know of it, and would take it for a difference: nothing is said, and the next round asks again.
     fn is_unsettled(&self, found: &[(AuditKey, KeyIx)]) -> bool {
         found.iter().any(|&(_, key)| {
             let Some((_, winner)) = self.store.winner(key) else { return false };
@@ -403,7 +404,9 @@ impl Replica {
                 doubt.keys.retain(|hash, pair| still(hash, pair));
                 if doubt.asked.is_some() && doubt.asked == theirs.answers {
                     for (hash, (mine, theirs)) in doubt.keys {
-                        let rank = |key: &AuditKey| (key.effective_ns, key.tombstone, key.sum);
+                        // Of two equal times the greater value wins, which a sum does not tell: both
+                        // sides issue theirs, and each keeps the greater.
+                        let rank = |key: &AuditKey| (key.effective_ns, key.tombstone);
                         let key = pairs.get(&hash).and_then(|&(_, key)| key);
                         confirmed.extend(
                             key.filter(|_| mine.as_ref().map(rank) >= theirs.as_ref().map(rank)),

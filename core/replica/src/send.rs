@@ -141,6 +141,11 @@ impl<S: Sink> Out<'_, S> {
             return;
         }
         self.link.watermarks_due = now.instant + self.settings.tuning.watermarks_every;
+        self.versions();
+    }
+
+    /// Of each stream, how far it is held, where the other side was not told yet.
+    fn versions(&mut self) {
         for origin in self.origins() {
             let version = self.version(origin);
             if self.link.told.number(origin) < version {
@@ -201,6 +206,8 @@ impl<S: Sink> Out<'_, S> {
             } else if let Some(List { bucket, is_answer, token, keys }) =
                 self.link.audit.lists.pop_front()
             {
+                // What is shown belongs to what is held, so that is said first.
+                self.versions();
                 Message::AuditKeys { bucket, is_answer, token, keys }
             } else {
                 return;
