@@ -30,6 +30,8 @@ pub struct About {
     pub lag: Duration,
     /// What comparing with its neighbours has brought; None if it does not compare.
     pub audits: Option<Audits>,
+    /// After how long clients expire there; None if never. Whole milliseconds.
+    pub expire_after: Option<Duration>,
     /// Its links, those that are not up first.
     pub links: Vec<LinkAbout>,
     /// How many links more it has, for which there was no room.
@@ -108,6 +110,7 @@ mod tag {
     pub(super) const ALARM: u64 = 11;
     pub(super) const LINK: u64 = 12;
     pub(super) const LINKS_LEFT_OUT: u64 = 13;
+    pub(super) const EXPIRE_AFTER_MS: u64 = 14;
 }
 
 mod link_tag {
@@ -139,6 +142,9 @@ impl About {
         }
         write_number_field(tag::LAG_UPDATES, self.lag_updates, &mut out);
         write_number_field(tag::LAG_MS, whole(self.lag.as_millis()), &mut out);
+        if let Some(after) = self.expire_after {
+            write_number_field(tag::EXPIRE_AFTER_MS, whole(after.as_millis()), &mut out);
+        }
         if let Some(Audits { rounds, repairs }) = self.audits {
             write_number_field(tag::AUDIT_ROUNDS, rounds, &mut out);
             write_number_field(tag::AUDIT_REPAIRS, repairs, &mut out);
@@ -182,6 +188,9 @@ impl About {
                 tag::AUDIT_REPAIRS => about.audits.get_or_insert_default().repairs = number(),
                 tag::ALARM => about.alarms.push(Alarm::decode(field)),
                 tag::LINK => about.links.push(LinkAbout::decode(field)),
+                tag::EXPIRE_AFTER_MS => {
+                    about.expire_after = Some(Duration::from_millis(number()));
+                }
                 tag::LINKS_LEFT_OUT => about.links_left_out = number(),
                 _ => {}
             }
@@ -282,6 +291,7 @@ mod tests {
             lag_updates: 3,
             lag: Duration::from_millis(250),
             audits: Some(Audits { rounds: 4, repairs: 0 }),
+            expire_after: Some(Duration::from_hours(24)),
             links: vec![link("Jaquez", "down"), link("Smith", "up")],
             links_left_out: 0,
             alarms: vec![Alarm {

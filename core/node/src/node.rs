@@ -36,6 +36,8 @@ pub struct Settings {
     pub redundancy: Redundancy,
     /// A server absent for so long is not waited for when what is superseded is forgotten.
     pub forget_after: Duration,
+    /// A client unheard of for so long is forgotten; None for never. Alike on all servers.
+    pub expire_after: Option<Duration>,
     /// A report may be ordered at most so far ahead of this server's clock.
     pub future_skew_max: Duration,
     /// Bytes of a line between servers at most, without line feed.
@@ -176,10 +178,13 @@ impl Node {
         self.apply_at(at, None, now);
     }
 
-    /// The newest report of `client`, if any server has told this one of it.
-    pub fn locate(&self, client: &str) -> Option<Located<'_>> {
+    /// The newest report of `client`, if any server has told this one of it and it has not expired.
+    pub fn locate(&self, client: &str, now: UnixTime) -> Option<Located<'_>> {
         let key = [&[REPORT], client.as_bytes()].concat();
-        let record = self.replica.get(&key).filter(|record| !record.tombstone)?;
+        let record = self.replica.get(&key)?;
+        if record.tombstone || self.replica.has_expired(&record, now) {
+            return None;
+        }
         let report = Report::decode(record.value)?;
         let point = parse_iso6709(report.location.as_bytes()).ok()?;
         Some(Located { report, point })
@@ -432,14 +437,15 @@ impl Node {
 const REPORT: u8 = b'r';
 
 fn replica_settings(settings: &Settings, tuning: Tuning, seed: u64) -> herd_replica::Settings {
-    let Settings { name, incarnation, members, redundancy, future_skew_max, forget_after, .. } =
-        settings;
+    let Settings { name, incarnation, members, redundancy, .. } = settings;
+    let Settings { future_skew_max, forget_after, expire_after, .. } = settings;
     herd_replica::Settings {
         origin: Origin { server: name.as_str().into(), incarnation: *incarnation },
         members: members.clone(),
         redundancy: *redundancy,
         future_skew_max: *future_skew_max,
         forget_after: *forget_after,
+        expire_after: *expire_after,
         tuning,
         seed,
     }

@@ -26,6 +26,7 @@ pub(crate) struct Watch {
     alarms: BTreeMap<&'static str, (u64, Instant)>,
     due: Instant,
     told: Option<Gist>,
+    expiry_differs: bool,
 }
 
 /// What of an account is worth telling before its time. Round trips and memory change all the time, and
@@ -46,7 +47,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 impl Watch {
     pub(crate) fn new(now: Instant) -> Self {
         let facts = HostFacts::default();
-        Self { facts, alarms: BTreeMap::new(), due: now, told: None }
+        Self { facts, alarms: BTreeMap::new(), due: now, told: None, expiry_differs: false }
     }
 
     /// Something happened that an operator must be told of.
@@ -132,10 +133,25 @@ impl Node {
             lag_updates: streams().map(|stream| stream.behind).sum(),
             lag: since.map_or(Duration::ZERO, |since| now.instant.since(since)),
             audits: Some(Audits { rounds: audits.rounds, repairs: audits.repairs }),
+            expire_after: self.settings.expire_after,
             links,
             links_left_out: 0,
             alarms: self.watch.alarms(now.instant),
         }
+    }
+
+    /// Servers that are not set alike show different things, and each keeps bringing back what the other
+    /// lets go.
+    fn compare_expiry(&mut self, now: Now) {
+        let ours = self.settings.expire_after;
+        let differs = self.replica.members().any(|member| {
+            let about = member.word.as_ref().and_then(|word| About::decode(word.about));
+            !member.has_left && about.is_some_and(|about| about.expire_after != ours)
+        });
+        if differs && !self.watch.expiry_differs {
+            self.watch.raise("expiry-differs", now.instant);
+        }
+        self.watch.expiry_differs = differs;
     }
 
     /// Tells the herd what has changed about this server.
@@ -144,6 +160,7 @@ impl Node {
             return;
         }
         self.watch.due = now.instant + LOOK_EVERY;
+        self.compare_expiry(now);
         let about = self.about(now);
         let gist = Gist {
             state: about.state.clone(),

@@ -387,7 +387,10 @@ impl Replica {
             pairs.entry(their.key_hash).or_default().0.1 = Some(their);
         }
         pairs.retain(|_, ((mine, theirs), _)| {
-            let shows = |side: &Option<AuditKey>| side.filter(|key| !key.tombstone);
+            let shows = |side: &Option<AuditKey>| {
+                let shown = side.filter(|key| !key.tombstone);
+                shown.filter(|key| !self.may_have_expired(key.effective_ns, now.unix))
+            };
             shows(mine) != shows(theirs)
         });
         let Some(link) = self.links.get_mut(&id) else { return };

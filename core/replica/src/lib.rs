@@ -14,6 +14,7 @@ mod audit;
 mod by_origin;
 mod census;
 mod collect;
+mod expiry;
 mod feed;
 mod intake;
 mod journal;

@@ -93,6 +93,8 @@ pub struct Happenings {
     pub collected: u64,
     /// Tombstones collected.
     pub tombstones_collected: u64,
+    /// Keys removed since nothing was heard of them for long.
+    pub expired: u64,
     /// Tombstones written again because another server had dropped them too early for a late report.
     pub tombstones_repeated: u64,
     /// Entries that were withheld from a link until they were committed.
@@ -121,6 +123,7 @@ impl Happenings {
             discarded,
             collected,
             tombstones_collected,
+            expired,
             tombstones_repeated,
             withheld_sent,
             audits,
@@ -139,6 +142,7 @@ impl Happenings {
         self.discarded += discarded;
         self.collected += collected;
         self.tombstones_collected += tombstones_collected;
+        self.expired += expired;
         self.tombstones_repeated += tombstones_repeated;
         self.withheld_sent += withheld_sent;
         self.audits += audits;

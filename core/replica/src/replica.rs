@@ -2,6 +2,7 @@
 
 use crate::audit::Audit;
 use crate::collect::Collector;
+use crate::expiry::Expiry;
 use crate::feed::Feed;
 use crate::journal::Journals;
 use crate::link::{Link, SnapshotOut};
@@ -38,6 +39,7 @@ pub struct Replica {
     pub(crate) feed: Feed,
     pub(crate) audit: Audit,
     pub(crate) journals: Journals,
+    pub(crate) expiry: Expiry,
     pub(crate) bootstrap: Option<Bootstrap>,
     pub(crate) outputs: VecDeque<Output>,
     /// How often a floor was raised, so that links need not look at all of them each time.
@@ -69,6 +71,7 @@ impl Replica {
             feed: Feed::default(),
             audit: Audit::default(),
             journals: Journals::default(),
+            expiry: Expiry::new(now.instant),
             bootstrap: None,
             outputs: VecDeque::new(),
             floors_raised: 0,
@@ -79,7 +82,7 @@ impl Replica {
         }
     }
 
-    /// Keys whose newest record is no tombstone.
+    /// Keys whose newest record is no tombstone; some of them may have expired a moment ago.
     pub fn len(&self) -> usize {
         self.store.alive()
     }
@@ -114,13 +117,13 @@ impl Replica {
         self.ticked + if self.busy { TICK } else { TICK_IDLE }
     }
 
-    /// The newest record of `key`; a tombstone too.
+    /// The newest record of `key`; a tombstone too, and what [`has_expired`](Self::has_expired).
     pub fn get(&self, key: &[u8]) -> Option<Record<'_>> {
         let (_, entry) = self.store.winner(self.store.find(key)?)?;
         Some(self.store.record(entry))
     }
 
-    /// All newest records, in no order that means anything.
+    /// All newest records, in no order that means anything; those too that have expired.
     pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
         let winners = self.store.all_entries().filter(|(at, entry)| {
             self.store.winner(entry.key()).is_some_and(|(winner, _)| winner == *at)
@@ -136,7 +139,9 @@ impl Replica {
 
     /// A client of this node says something. Stored and spread if newer than what is known.
     pub fn update(&mut self, record: Record<'_>, now: Now) -> Applied {
-        if self.get(record.key).is_some_and(|known| record.rank() <= known.rank()) {
+        if self.get(record.key).is_some_and(|known| record.rank() <= known.rank())
+            || self.has_expired(&record, now.unix)
+        {
             return Applied::NotNewer;
         }
         self.issue(record, now)

@@ -33,7 +33,7 @@ impl Record<'_> {
 pub enum Applied {
     /// Newer than what was known: stored, and on its way to everyone.
     Newer,
-    /// Known already, or older: nothing changed.
+    /// Known already, or older, or so old that it has expired: nothing changed.
     NotNewer,
     /// A new key that no room was left for.
     Full,
@@ -61,6 +61,9 @@ pub struct Settings {
     pub future_skew_max: Duration,
     /// A member unheard of for so long is not waited for when entries are collected.
     pub forget_after: Duration,
+    /// A key of which nothing newer is known for so long is shown to nobody, and removed; None for never.
+    /// To be alike on all servers of a herd.
+    pub expire_after: Option<Duration>,
     /// Hard to guess: whoever knows it can choose keys that collide.
     pub seed: u64,
     /// Sizes and times.

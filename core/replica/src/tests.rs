@@ -259,6 +259,7 @@ pub(crate) fn settings(name: &str) -> Settings {
         redundancy: Redundancy::Ways(1),
         future_skew_max: Duration::from_mins(1),
         forget_after: Duration::from_mins(10),
+        expire_after: None,
         seed: 1,
         tuning: Tuning::default(),
     }

@@ -24,6 +24,7 @@ impl Replica {
         self.tick_lag(now);
         self.tick_streams(now);
         self.tick_members(now);
+        self.tick_expiry(now);
         self.collect(now);
         self.tick_audit(now);
     }

@@ -216,6 +216,7 @@ impl Herd {
                 redundancy: Redundancy::Ways(1),
                 future_skew_max: Duration::from_mins(1),
                 forget_after: Duration::from_mins(10),
+                expire_after: None,
                 seed: node as u64,
                 tuning: Tuning {
                     watermarks_every: setting.watermarks_every,

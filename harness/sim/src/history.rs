@@ -181,6 +181,7 @@ impl Sim {
             },
             future_skew_max: FUTURE_SKEW_MAX,
             forget_after: self.plan.forget_after,
+            expire_after: None,
             seed: self.chance.next(),
             tuning: Tuning {
                 mutant: self.mutant,

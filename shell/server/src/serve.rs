@@ -335,6 +335,7 @@ fn node_settings(name: &str, config: &Config, clock: Clock) -> Settings {
             config::Redundancy::All => Redundancy::All,
         },
         forget_after: config.herd.forget_after,
+        expire_after: config.herd.expire_after,
         future_skew_max: limits.max_future_skew,
         line_bytes_max: limits.max_line_bytes,
         ping_every: limits.link_idle,

@@ -130,7 +130,7 @@ impl Herd {
 
     /// The AT line of a client's newest report at a node.
     pub(crate) fn at_line(&self, at: usize, client: &str) -> Option<String> {
-        let found = self.nodes[at].as_ref()?.locate(client)?;
+        let found = self.nodes[at].as_ref()?.locate(client, UnixTime::from_nanos(0))?;
         let mut line = Vec::new();
         found.report.write_at(client, &mut line);
         Some(String::from_utf8(line).unwrap())
@@ -294,6 +294,7 @@ pub(crate) fn settings(name: &str) -> Settings {
         frames: Versions::CURRENT,
         redundancy: Redundancy::Ways(1),
         forget_after: Duration::from_mins(10),
+        expire_after: None,
         future_skew_max: Duration::from_mins(1),
         line_bytes_max: 8192,
         ping_every: Duration::from_millis(500),

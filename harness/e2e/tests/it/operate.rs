@@ -11,6 +11,8 @@ use std::time::Duration;
 /// to pass.
 const GRACE: &str = "\"100ms\"";
 
+const EXPIRE_AFTER: &str = "GEOHERD_HERD_EXPIRE_AFTER";
+
 /// What a command printed to both outputs, and its exit code.
 struct Outcome {
     code: Option<i32>,
@@ -398,4 +400,38 @@ fn servers_that_are_written_to_compare_well() {
         assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
     });
     assert!(herd.metrics("Hill").value("geoherd_audit_repairs_total") < 0.5);
+}
+
+#[test]
+fn who_is_heard_of_no_more_is_forgotten_by_all() {
+    let herd = Plan::line(&["Hill", "Jaquez"]).variable(EXPIRE_AFTER, "3s").start();
+    let gone = herd.client("Hill").report(&iamat("gone"));
+    herd.agree(&["Hill", "Jaquez"], &gone);
+    let mut reporting = herd.client("Jaquez");
+    wait_until("nobody knows it", || {
+        let stays = reporting.report(&iamat("stays"));
+        herd.agree(&["Hill"], &stays);
+        ["Hill", "Jaquez"].iter().all(|name| herd.client(name).locate("gone").is_none())
+    });
+    wait_until("its memory is given back", || {
+        reporting.report(&iamat("stays"));
+        ["Hill", "Jaquez"].iter().all(|name| herd.metrics(name).value("geoherd_clients") < 1.5)
+    });
+    assert!(herd.client("Hill").locate("stays").is_some());
+    let repairs = |name| herd.metrics(name).value("geoherd_audit_repairs_total");
+    assert!(repairs("Hill") + repairs("Jaquez") < 0.5);
+}
+
+#[test]
+fn servers_that_do_not_expire_alike_are_an_alarm() {
+    let mut herd = Plan::line(&["Hill", "Jaquez"]).start();
+    herd.kill9("Jaquez");
+    let mut command = herd.command("Jaquez");
+    command.env(EXPIRE_AFTER, "1d").stdout(Stdio::null()).stderr(Stdio::null());
+    let _jaquez = herd_e2e::Process::start(&mut command);
+    wait_until("Hill tells of it", || {
+        let view = herd_view(&herd, "Hill");
+        let alarms = server(&view, "Hill")["alarms"].as_array().cloned().unwrap_or_default();
+        alarms.iter().any(|alarm| alarm["kind"] == "expiry-differs")
+    });
 }

@@ -114,6 +114,7 @@ fn settings() -> Settings {
         frames: Versions::CURRENT,
         redundancy: Redundancy::Ways(1),
         forget_after: 600 * second,
+        expire_after: None,
         future_skew_max: 60 * second,
         line_bytes_max: 8192,
         ping_every: second,

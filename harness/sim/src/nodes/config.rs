@@ -157,6 +157,7 @@ impl Plan {
                 ways => Redundancy::Ways(ways),
             },
             forget_after: Duration::from_mins(10),
+            expire_after: None,
             future_skew_max: FUTURE_SKEW_MAX,
             line_bytes_max: LINE_BYTES_MAX,
             ping_every: Duration::from_millis(500),

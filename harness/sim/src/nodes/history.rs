@@ -197,7 +197,8 @@ impl World {
         if shown.is_none_or(|shown| *shown < (effective_ns, value)) {
             return Err(format!("server {host} shows {shown:?} after it was told {line}"));
         }
-        let found = self.hosts[host].server().and_then(|server| server.node.locate(client));
+        let found =
+            self.hosts[host].server().and_then(|server| server.node.locate(client, received));
         if found.is_none() {
             return Err(format!("server {host} does not find {client}, whom it was told of"));
         }

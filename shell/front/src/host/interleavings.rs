@@ -14,7 +14,7 @@ use super::*;
 use crate::seats::Seat;
 use crate::stats::{Kind, Tally};
 use herd_node::{DialRole, Dialect, PeerSettings, Redundancy, Settings};
-use herd_proto::Command;
+use herd_proto::{Command, UnixTime};
 use shuttle::scheduler::RandomScheduler;
 use shuttle::{Config, Runner, future, thread};
 
@@ -55,6 +55,7 @@ fn node(name: &str, neighbor: &str, role: DialRole, now: Now) -> Node {
         members: [name.into(), neighbor.into()].into(),
         redundancy: Redundancy::Ways(1),
         forget_after: 100 * HOUR,
+        expire_after: None,
         future_skew_max: HOUR,
         line_bytes_max: 8192,
         ping_every: HOUR,
@@ -100,7 +101,7 @@ impl Neighbor {
     }
 
     fn knows(&self, client: &str) -> bool {
-        self.node.locate(client).is_some()
+        self.node.locate(client, UnixTime::from_nanos(0)).is_some()
     }
 }
 

@@ -375,7 +375,7 @@ fn answer(
             (Some(Kind::At), None)
         }
         Command::Whatsat(Whatsat { client, radius_m, bound }) => {
-            let Some(found) = node.locate(client) else {
+            let Some(found) = node.locate(client, now.unix) else {
                 write_unknown(line, out);
                 return (Some(Kind::WhatsatUnknown), None);
             };

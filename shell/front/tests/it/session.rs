@@ -24,6 +24,7 @@ fn host(places: Places) -> Arc<Host> {
         members: ["Hill".into()].into(),
         redundancy: herd_node::Redundancy::Ways(1),
         forget_after: second,
+        expire_after: None,
         future_skew_max: 60 * second,
         line_bytes_max: 8192,
         ping_every: second,

@@ -156,6 +156,11 @@ impl Config {
             let message = "is so short that servers which are only quiet count as absent, and fetch everything anew again and again; make it 30s or longer";
             report.warnings.push(self.problem("herd.forget_after", message));
         }
+        if self.herd.expire_after.is_some_and(|after| after.is_zero()) {
+            let message =
+                "would forget every client at once; leave it out if no client is to be forgotten";
+            report.errors.push(self.problem("herd.expire_after", message));
+        }
         for (key, duration) in [
             ("places.google.timeout", self.places.google.timeout),
             ("limits.write_timeout", limits.write_timeout),

@@ -465,7 +465,7 @@ pub(super) mod tests {
             ),
             (
                 "[limits]\nlink_idle = \"500\"",
-                "limits.link_idle: is no duration; write a whole number with ms, s, m or h, such as \"250ms\"",
+                "limits.link_idle: is no duration; write a whole number with ms, s, m, h or d, such as \"250ms\"",
             ),
             (
                 "[limits]\naccept_at_from = \"nobody\"",
@@ -507,7 +507,7 @@ pub(super) mod tests {
                 "herd.toml:4: servers.A.http: \"y\" is no address; write an IP address and a port, such as \"127.0.0.1:12000\" or \"[::1]:12000\"",
                 "herd.toml:5: servers.A.z: there is no such key; here may stand http, listen, neighbors, protocol, wan",
                 "herd.toml:6: servers.B.listen: is missing; add listen = \"127.0.0.1:12000\"",
-                "herd.toml:8: limits.link_idle: is no duration; write a whole number with ms, s, m or h, such as \"250ms\"",
+                "herd.toml:8: limits.link_idle: is no duration; write a whole number with ms, s, m, h or d, such as \"250ms\"",
             ],
         );
     }
@@ -519,8 +519,8 @@ pub(super) mod tests {
             &[],
             &[
                 "herd.toml:5: servers.A.http: \"y\" is no address; write an IP address and a port, such as \"127.0.0.1:12000\" or \"[::1]:12000\"",
-                "herd.toml:7: limits.link_idle: is no duration; write a whole number with ms, s, m or h, such as \"250ms\"",
-                "herd.toml:8: limits.link_dead: is no duration; write a whole number with ms, s, m or h, such as \"250ms\"",
+                "herd.toml:7: limits.link_idle: is no duration; write a whole number with ms, s, m, h or d, such as \"250ms\"",
+                "herd.toml:8: limits.link_dead: is no duration; write a whole number with ms, s, m, h or d, such as \"250ms\"",
             ],
         );
     }
@@ -578,7 +578,7 @@ pub(super) mod tests {
             &[("GEOHERD_LIMITS_MAX_CONNECTIONS", "many"), ("GEOHERD_LIMITS_LINK_IDLE", "1")],
             &[
                 "GEOHERD_LIMITS_MAX_CONNECTIONS: limits.max_connections: is a text; write a whole number without quotes",
-                "GEOHERD_LIMITS_LINK_IDLE: limits.link_idle: is no duration; write a whole number with ms, s, m or h, such as \"250ms\"",
+                "GEOHERD_LIMITS_LINK_IDLE: limits.link_idle: is no duration; write a whole number with ms, s, m, h or d, such as \"250ms\"",
             ],
         );
         check(

@@ -25,7 +25,7 @@ capitals or not, and the elements of a list are parted by commas. A key or a `GE
 not listed here is an error; only `GEOHERD_SERVER` and `GEOHERD_CONFIG` are something else: the defaults
 of `--server` and `--config`.
 
-A *duration* is a whole number with `ms`, `s`, `m` or `h`, in quotes: `\"250ms\"`. An *address* is an IP
+A *duration* is a whole number with `ms`, `s`, `m`, `h` or `d`, in quotes: `\"250ms\"`. An *address* is an IP
 address and a port in quotes: `\"127.0.0.1:12000\"`, `\"[::1]:12000\"`.
 ";
 

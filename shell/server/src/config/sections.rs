@@ -5,7 +5,9 @@
 
 use super::problem::Source;
 use super::storage::Storage;
-use super::text::{AddressText, BaseUrl, DurationText, address, duration, variable_name};
+use super::text::{
+    AddressText, BaseUrl, DurationText, address, duration, optional_duration, variable_name,
+};
 use herd_front::http::MayOperate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -57,6 +59,11 @@ pub struct Herd {
     #[serde(with = "duration", default = "forget_after")]
     #[schemars(with = "DurationText", extend("default" = "10m"))]
     pub forget_after: Duration,
+    /// A client unheard of for so long is forgotten, on every server at once: by the time of its newest
+    /// report, so without a message. To be the same on all servers. Without it no client ever is.
+    #[serde(with = "optional_duration", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DurationText>", example = &"30d")]
+    pub expire_after: Option<Duration>,
 }
 
 fn forget_after() -> Duration {

@@ -85,7 +85,7 @@ impl JsonSchema for Fsync {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^(always|os|[0-9]+(ms|s|m|h))$" })
+        json_schema!({ "type": "string", "pattern": "^(always|os|[0-9]+(ms|s|m|h|d))$" })
     }
 
     fn inline_schema() -> bool {

@@ -31,14 +31,15 @@ pub fn format_duration(duration: Duration) -> String {
     format!("{}{name}", ms / u128::from(*unit_ms))
 }
 
-const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+const UNITS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// A thousand years: longer than any of our timers, and short enough for every clock to add.
 const DURATION_MS_MAX: u64 = 1000 * 366 * 24 * 3_600_000;
 
 /// The text is no duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is no duration; write a whole number with ms, s, m or h, such as \"250ms\"")]
+#[error("is no duration; write a whole number with ms, s, m, h or d, such as \"250ms\"")]
 pub struct ParseDurationError;
 
 /// For `#[serde(with)]` on a [`Duration`].
@@ -58,6 +59,28 @@ pub(super) mod duration {
         deserializer: D,
     ) -> Result<Duration, D::Error> {
         parse_duration(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+/// For `#[serde(with)]` on a [`Duration`] that may be left out.
+pub(super) mod optional_duration {
+    use super::{Deserializer, Duration, Serializer, duration};
+
+    #[expect(clippy::ref_option, reason = "serde calls it so")]
+    pub(in super::super) fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => duration::serialize(duration, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        duration::deserialize(deserializer).map(Some)
     }
 }
 
@@ -101,7 +124,7 @@ impl JsonSchema for DurationText {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "format": "duration", "pattern": "^[0-9]+(ms|s|m|h)$" })
+        json_schema!({ "type": "string", "format": "duration", "pattern": "^[0-9]+(ms|s|m|h|d)$" })
     }
 
     fn inline_schema() -> bool {

@@ -154,6 +154,7 @@ impl Server {
             members: [name.into(), neighbor.into()].into(),
             redundancy: Redundancy::Ways(1),
             forget_after: 3600 * SECOND,
+            expire_after: None,
             future_skew_max: 60 * SECOND,
             line_bytes_max: 8192,
             ping_every: SECOND,
@@ -180,7 +181,8 @@ impl Server {
     }
 
     fn knows_all(&self) -> bool {
-        self.host.enter(|node, _now| CLIENTS.iter().all(|client| node.locate(client).is_some()))
+        self.host
+            .enter(|node, now| CLIENTS.iter().all(|client| node.locate(client, now.unix).is_some()))
     }
 
     fn is_linked(&self) -> bool {
