@@ -109,7 +109,7 @@ impl Plan {
         // Whoever is absent between any two words is never waited for: all collect at once and fetch
         // everything anew, again and again, and over slow links that has no end. Words wait behind entries.
         let is_slow = self.slow_links > 0 || self.window <= 8 && self.delay >= ms(40);
-        self.forget_after = self.forget_after.max(if is_slow { 10 } else { 3 } * self.tell_every);
+        self.forget_after = self.forget_after.max(if is_slow { 30 } else { 3 } * self.tell_every);
     }
 
     /// A tombstone stays for longer than anything can be on its way: that is what the grace is for.
