@@ -1,6 +1,7 @@
 //! Herds to measure: temporary configs, free ports, one process a server.
 
 use crate::Options;
+use crate::load::{Expect, Load, Target};
 use crate::probe;
 use crate::process::{Process, Scratch};
 use crate::wires::Wires;
@@ -54,6 +55,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) wires: Option<&'a Wires>,
     /// Servers that are not started yet.
     pub(crate) asleep: &'a [&'a str],
+    /// When servers make safe what they write down, as the config says it; without it they write nothing.
+    pub(crate) fsync: Option<&'a str>,
 }
 
 /// A neighbour that knows nothing but AT lines.
@@ -64,6 +67,9 @@ pub(crate) struct Foreign {
     /// The server that it is linked with.
     pub(crate) of: String,
 }
+
+/// Connections over which a server is filled.
+const FILLING: usize = 4;
 
 /// Servers find one another within this.
 const LINKED_WITHIN: Duration = Duration::from_secs(20);
@@ -140,6 +146,21 @@ impl Herd {
         self.launch(place)
     }
 
+    /// Has a server stop in order; it can be woken again.
+    pub(crate) fn put_to_sleep(&mut self, name: &str) -> Result<()> {
+        let at = self.servers.iter().position(|server| server.name == name);
+        let server = self.servers.swap_remove(at.context("no such server runs")?);
+        server.process.stop()?;
+        let Server { name, address, http, .. } = server;
+        self.asleep.push(Place { name, address, http });
+        Ok(())
+    }
+
+    /// Where a server keeps what it writes down.
+    pub(crate) fn data_dir(&self, name: &str) -> PathBuf {
+        self.dir.path().join("data").join(name)
+    }
+
     /// Waits until every server that runs has all its links.
     pub(crate) fn linked(&self) -> Result<()> {
         let deadline = Instant::now() + LINKED_WITHIN;
@@ -192,6 +213,28 @@ impl Server {
     /// What it tells of itself.
     pub(crate) fn status(&self) -> Result<Value> {
         Ok(serde_json::from_slice(&probe::http_get(self.http, "/status")?)?)
+    }
+
+    /// Lets so many clients report to it once; returns the bytes of one report: name, location and time.
+    pub(crate) fn fill(&self, prefix: &str, clients: usize) -> Result<usize> {
+        self.fill_often(prefix, clients, 1)
+    }
+
+    /// The same, each of them so often.
+    pub(crate) fn fill_often(&self, prefix: &str, clients: usize, times: usize) -> Result<usize> {
+        let each = clients / FILLING;
+        ensure!(each * FILLING == clients, "{clients} clients cannot be dealt out evenly");
+        let target = Target {
+            address: self.address,
+            expect: Expect::At(self.name.clone()),
+            connections: FILLING,
+            depth: 200.min(each),
+            clients: each,
+            prefix: prefix.to_owned(),
+            reports_max: (each * times) as u64,
+        };
+        let said = Load::start(&[target], 1).finish()?;
+        Ok(said.first().and_then(|requests| requests.last()).map_or(0, |text| text.len() - 2))
     }
 
     /// How many clients it knows.
@@ -265,6 +308,10 @@ fn text(plan: &Plan<'_>, reader: &str, places: &[Place], dir: &Path) -> Result<S
         dir.join("logs").display().to_string(),
         plan.log_traffic
     )?;
+    if let Some(fsync) = plan.fsync {
+        let data = dir.join("data").display().to_string();
+        writeln!(text, "[storage]\ndir = {data:?}\nfsync = \"{fsync}\"")?;
+    }
     for Place { name, address, http } in places {
         let neighbors: Vec<&str> = plan
             .links

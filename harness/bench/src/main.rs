@@ -2,9 +2,10 @@
 //!
 //! Absent on purpose: thresholds. Machines differ and are shared, so nothing fails on a time; what
 //! fails is a wrong answer. Every file but this one is either a measure (`line`, `flood`, `visible`,
-//! `memory`, `replication`) or a tool that several of them use. `echo` is the yardstick: the same runtime and
+//! `memory`, `replication`, `durable`) or a tool that several of them use. `echo` is the yardstick: the same runtime and
 //! socket settings with no server in between.
 
+mod durable;
 mod ears;
 mod echo;
 mod flood;
@@ -52,7 +53,7 @@ struct Cli {
 
 #[derive(Clone, Subcommand)]
 enum What {
-    /// Everything below but `replication`, one after another (the default)
+    /// Everything below but `replication` and `durable`, one after another (the default)
     All,
     /// IAMATs answered by one server, against a bare echo of the same lines
     Line,
@@ -65,6 +66,9 @@ enum What {
     /// How the servers agree: what it costs, how late they are, what a cut, a slow link or an empty
     /// server does. All rows together take a quarter of an hour
     Replication(replication::Args),
+    /// What it costs that reports outlive their process: answers, fsyncs, files written anew, starts. All
+    /// rows together take some minutes
+    Durable(durable::Args),
     /// Run the yardstick: answer lines as they came, until killed
     Echo,
 }
@@ -125,6 +129,7 @@ fn run(cli: &Cli) -> Result<()> {
         Some(What::Visible) => Some("visible"),
         Some(What::Memory) => Some("memory"),
         Some(What::Replication(_)) => Some("replication"),
+        Some(What::Durable(_)) => Some("durable"),
         Some(What::Echo) => return echo::run(),
     };
     process::guard()?;
@@ -144,6 +149,10 @@ fn run(cli: &Cli) -> Result<()> {
         Ok(())
     };
     if let Some(What::Replication(args)) = &cli.what {
+        for (name, measure) in args.rows() {
+            run(name, &|| measure(&options, args))?;
+        }
+    } else if let Some(What::Durable(args)) = &cli.what {
         for (name, measure) in args.rows() {
             run(name, &|| measure(&options, args))?;
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -23,8 +23,11 @@ pub(crate) struct Process {
 /// dropping anything.
 static RUNNING: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 
-/// A server is ready within this, also on a busy machine.
-const READY_WITHIN: Duration = Duration::from_secs(20);
+/// A server is ready within this, also on a busy machine and with very much to read from its disk.
+const READY_WITHIN: Duration = Duration::from_mins(1);
+
+/// It has stopped within this, whatever it has still to write.
+const STOPPED_WITHIN: Duration = Duration::from_mins(1);
 
 impl Process {
     /// Starts `command` and waits until it prints a line; its errors go to the file `errors`.
@@ -45,6 +48,34 @@ impl Process {
         };
         process.ready = line;
         Ok(process)
+    }
+
+    /// Asks it to end in order, and waits until it has.
+    ///
+    /// # Errors
+    ///
+    /// When it ends otherwise, or not in time.
+    pub(crate) fn stop(self) -> Result<()> {
+        let signalled = running().iter().find(|child| child.id() == self.pid).map(|child| {
+            rustix::process::kill_process(
+                rustix::process::Pid::from_child(child),
+                rustix::process::Signal::TERM,
+            )
+        });
+        signalled.context("it has ended already")??;
+        let deadline = Instant::now() + STOPPED_WITHIN;
+        loop {
+            let mut running = running();
+            let child = running.iter_mut().find(|child| child.id() == self.pid);
+            if let Some(status) = child.context("it is ended by somebody else")?.try_wait()? {
+                running.retain(|child| child.id() != self.pid);
+                ensure!(status.success(), "a server that was asked to stop ended with {status}");
+                return Ok(());
+            }
+            drop(running);
+            ensure!(Instant::now() < deadline, "a server does not stop within {STOPPED_WITHIN:?}");
+            crate::machine::pass(Duration::from_millis(5));
+        }
     }
 
     /// Processor time so far, in user and system mode, of all its threads; seconds.

@@ -14,8 +14,7 @@ mod payloads;
 mod slow;
 
 use crate::Options;
-use crate::herd::{Herd, Server};
-use crate::load::{Expect, Load, Target};
+use crate::herd::Herd;
 use crate::table::Section;
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
@@ -95,27 +94,6 @@ const FLOODING: &str = "\"all\"";
 
 /// So long a herd may take to agree on very many clients.
 const AGREED_WITHIN: Duration = Duration::from_mins(3);
-
-/// Connections over which a server is filled.
-const CONNECTIONS: usize = 4;
-
-/// Lets `clients` clients report once at `server`; returns the bytes of one report: name, location and
-/// time.
-fn fill(server: &Server, prefix: &str, clients: usize) -> Result<usize> {
-    let each = clients / CONNECTIONS;
-    ensure!(each * CONNECTIONS == clients, "{clients} clients cannot be dealt out evenly");
-    let target = Target {
-        address: server.address,
-        expect: Expect::At(server.name.clone()),
-        connections: CONNECTIONS,
-        depth: 200.min(each),
-        clients: each,
-        prefix: prefix.to_owned(),
-        reports_max: each as u64,
-    };
-    let said = Load::start(&[target], 1).finish()?;
-    Ok(said.first().and_then(|requests| requests.last()).map_or(0, |text| text.len() - 2))
-}
 
 /// Waits until no server has sent a record for a while: everything is everywhere.
 fn at_rest(herd: &Herd) -> Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! The clock runs from the start of the process until it knows every client and says that it is ready.
 
-use super::{AGREED_WITHIN, Args, fill};
+use super::{AGREED_WITHIN, Args};
 use crate::Options;
 use crate::herd::{Herd, Plan};
 use crate::machine::pass;
@@ -30,7 +30,7 @@ pub(super) fn measure(options: &Options, args: &Args) -> Result<Vec<Section>> {
             ..Plan::default()
         };
         let mut herd = Herd::start(options, &plan)?;
-        fill(herd.first()?, "walker-", clients)?;
+        herd.first()?.fill("walker-", clients)?;
         let pulse = Pulse::of(herd.first()?, Beat::Fresh)?;
         pass(options.seconds());
         let rest = pulse.stop()?;

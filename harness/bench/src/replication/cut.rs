@@ -3,7 +3,7 @@
 //! Bytes are counted where they come out of the wire between the two, in both directions, from its
 //! mending until both know all that changed and are linked again.
 
-use super::{AGREED_WITHIN, Args, at_rest, fill};
+use super::{AGREED_WITHIN, Args, at_rest};
 use crate::Options;
 use crate::herd::{Herd, Plan};
 use crate::machine::pass;
@@ -54,8 +54,8 @@ pub(super) fn measure(options: &Options, args: &Args) -> Result<Vec<Section>> {
         };
         let herd = Herd::start(options, &plan)?;
         let (here, there) = (herd.server(HERE)?, herd.server(THERE)?);
-        fill(here, "walker-", clients / 2)?;
-        fill(there, "rider-", clients / 2)?;
+        here.fill("walker-", clients / 2)?;
+        there.fill("rider-", clients / 2)?;
         herd.all_know(clients, AGREED_WITHIN)?;
         at_rest(&herd)?;
         let pulses =
@@ -64,7 +64,7 @@ pub(super) fn measure(options: &Options, args: &Args) -> Result<Vec<Section>> {
         wires.cut(HERE, THERE, true)?;
         let cut_at = Instant::now();
         // Each of the first so many reports once more; those of the first connection come first.
-        let text = fill(here, "walker-", changed)?;
+        let text = here.fill("walker-", changed)?;
         let records = changed * (text + "AT Hill +0.000000000 ".len() + 1);
         pass(cut_for.saturating_sub(cut_at.elapsed()));
         let before = wires.passed(HERE, THERE)?;

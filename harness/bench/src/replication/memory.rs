@@ -1,7 +1,7 @@
 //! `memory`: bytes for each client at each of five servers, all five being origins.
 
 use super::graph::Graph;
-use super::{AGREED_WITHIN, Args, at_rest, fill};
+use super::{AGREED_WITHIN, Args, at_rest};
 use crate::Options;
 use crate::herd::{Herd, Plan};
 use crate::table::{Cell, Section, Spread};
@@ -29,7 +29,7 @@ pub(super) fn measure(options: &Options, args: &Args) -> Result<Vec<Section>> {
         for (at, name) in names.iter().enumerate() {
             let server = herd.servers.get((at + round) % names.len());
             if let Some(server) = server {
-                text = fill(server, &format!("{name}-"), clients)?;
+                text = server.fill(&format!("{name}-"), clients)?;
             }
         }
         herd.all_know(total, AGREED_WITHIN)?;

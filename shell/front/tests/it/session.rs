@@ -168,7 +168,8 @@ fn replies_stay_in_order_while_an_answer_is_awaited() {
     session.handle_input(b"IAMAT kiwi +1+2 3\nWHATSAT kiwi 1 1\nIAMAT kiwi +5+6 7\n", &host);
     session.handle_input(b"WHATSAT kiwi 2 1\nbye\n", &host);
     // What comes after the question is done, but not told before its answer.
-    let newest = host.enter(|node, now| node.locate("kiwi", now.unix).unwrap().report.time.to_owned());
+    let newest =
+        host.enter(|node, now| node.locate("kiwi", now.unix).unwrap().report.time.to_owned());
     assert_eq!(newest, "7");
     let first = "AT Hill ± kiwi +1+2 3\n";
     let told =
