@@ -23,4 +23,4 @@ pub use file::{Batch, Hole, VERSION};
 pub use life::{Closed, Life};
 pub use line::Line;
 pub use memory::{Failure, MemoryDisk};
-pub use storage::{Found, Loaded, OpenError, Part, Storage, WriteError};
+pub use storage::{Found, Loaded, OpenError, Part, Storage, Unsynced, WriteError};

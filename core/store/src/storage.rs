@@ -64,6 +64,15 @@ pub enum Part {
     Next,
 }
 
+/// Part of a file that is being made safe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsynced {
+    /// The file's name now.
+    pub name: String,
+    number: u64,
+    end: u64,
+}
+
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -308,20 +317,46 @@ impl<D: Disk> Storage<D> {
     ///
     /// [`WriteError`]; nobody knows then what lasts, and a generation must be begun.
     pub fn sync(&mut self, part: Part) -> Result<(), WriteError> {
+        let Some(unsynced) = self.start_sync(part)? else { return Ok(()) };
+        let outcome = self.disk.sync(&unsynced.name);
+        self.end_sync(&unsynced, outcome)
+    }
+
+    /// For whoever has another thread make a file safe and goes on writing: what is to be made safe now, if
+    /// anything is. To be followed by [`end_sync`](Self::end_sync).
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::NoFile`].
+    pub fn start_sync(&self, part: Part) -> Result<Option<Unsynced>, WriteError> {
         let file = match part {
-            Part::Live => self.live.as_mut(),
-            Part::Next => self.next.as_mut(),
+            Part::Live => self.live.as_ref(),
+            Part::Next => self.next.as_ref(),
         };
         let Some(file) = file.filter(|file| !file.is_doubtful) else {
             return Err(WriteError::NoFile);
         };
-        if file.safe < file.end {
-            if let Err(error) = self.disk.sync(&file.name) {
-                file.is_doubtful = true;
-                return Err(error.into());
-            }
-            file.safe = file.end;
+        let unsynced = || Unsynced { name: file.name.clone(), number: file.number, end: file.end };
+        Ok((file.safe < file.end).then(unsynced))
+    }
+
+    /// What has become of it, whatever else was done meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Disk`] as in `outcome`, if that file still matters; as with [`sync`](Self::sync).
+    pub fn end_sync(
+        &mut self,
+        unsynced: &Unsynced,
+        outcome: io::Result<()>,
+    ) -> Result<(), WriteError> {
+        let mut files = self.live.iter_mut().chain(self.next.iter_mut());
+        let Some(file) = files.find(|file| file.number == unsynced.number) else { return Ok(()) };
+        if let Err(error) = outcome {
+            file.is_doubtful = true;
+            return Err(error.into());
         }
+        file.safe = file.safe.max(unsynced.end);
         Ok(())
     }
 
@@ -417,6 +452,11 @@ impl<D: Disk> Storage<D> {
     /// Bytes of the generation that is being written.
     pub fn next_bytes(&self) -> Option<u64> {
         self.next.as_ref().map(|next| next.end)
+    }
+
+    /// How many of them are not known to be safe.
+    pub fn next_unsafe_bytes(&self) -> Option<u64> {
+        self.next.as_ref().map(|next| next.end - next.safe)
     }
 
     /// The disk, to look at.

@@ -1,11 +1,13 @@
 //! Writes down what the node knows: one thread, one file at a time.
 //!
 //! All that waited is written in one go (group commit), then the replies that waited for it go out. When
-//! the file has grown to more than twice what it began with, a new one is begun from what is known, in
-//! slices between the others' turns.
+//! the file has grown to nearly twice what it began with, a new one is begun from what is known, in slices
+//! between the others' turns. Making files safe takes as long as it takes, so another thread does
+//! it wherever no answer waits for that.
 
 use crate::config::Fsync;
 use crate::disk::OsDisk;
+use crate::syncer::Syncer;
 use herd_front::{Disk, Host, Mode};
 use herd_node::{JournalId, Journaled, Node, Told};
 use herd_store::{Batch, Line, Part, Storage, WriteError};
@@ -21,8 +23,26 @@ const SLICE_BYTES: usize = 32 * 1024;
 /// Written in one go at most, so that memory stays flat however much waits.
 const WRITE_BYTES: usize = 8 * 1024 * 1024;
 
-/// A file of less is not worth a new one.
+/// A file of less is not worth a new one...
 const GROWTH_FREE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// ...and one is worth it that has grown by so many quarters of what it began with...
+const GROWTH_QUARTERS: u64 = 3;
+
+/// ...and while the old one grows by a byte the new one gets so many: then both together take at most three
+/// times what is alive and 64 MB, however much comes in. While the new one, which must get `b` bytes and all
+/// that comes in too, is written, `b` divided by this less one comes in.
+const NEXT_SHARE: usize = 9;
+
+/// A new file is made safe piece by piece while it is written: a disk that has to take all of it at once
+/// lets nobody else through for long.
+const NEXT_SYNC_BYTES: u64 = 8 * 1024 * 1024;
+
+/// So little of a new file is made safe while others wait, to come to an end...
+const LAST_SYNC_BYTES: u64 = 1024 * 1024;
+
+/// ...and whatever is left after so many tries: what comes in meanwhile may always be more.
+const LAPS_MAX: u32 = 4;
 
 /// After what the disk refused it is asked again.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
@@ -51,6 +71,7 @@ impl Keeper {
     /// Starts it.
     pub(crate) fn start(host: Arc<Host>, keeping: Keeping) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
+        let syncer = Syncer::start()?;
         host.durability.set_mode(Mode::Durable);
         let thread = thread::Builder::new().name("keeper".into()).spawn({
             let stop = stop.clone();
@@ -59,8 +80,10 @@ impl Keeper {
                 base_bytes,
                 host,
                 storage,
+                syncer,
                 live,
                 next: None,
+                laps: 0,
                 fsync,
                 refuses,
                 batch: Batch::default(),
@@ -88,8 +111,11 @@ impl Keeper {
 struct Work {
     host: Arc<Host>,
     storage: Storage<OsDisk>,
+    syncer: Syncer,
     live: Option<JournalId>,
     next: Option<JournalId>,
+    /// How often the next file was made safe up to its end, which has moved on since.
+    laps: u32,
     fsync: Fsync,
     refuses: bool,
     batch: Batch,
@@ -129,7 +155,8 @@ impl Work {
             if stopping {
                 return self.close();
             }
-            match self.fsync_due() {
+            // Whoever makes a file safe rings when it has.
+            match self.fsync_due().filter(|_| !self.syncer.is_busy()) {
                 Some(due) => thread::park_timeout(due.saturating_duration_since(Instant::now())),
                 None => thread::park(),
             }
@@ -139,8 +166,13 @@ impl Work {
     /// Writes what there is; true if there may be more.
     fn turn(&mut self, stopping: bool) -> Result<bool, WriteError> {
         let mut busy = false;
+        let mut written = 0;
+        if let Some((unsynced, outcome)) = self.syncer.outcome()? {
+            self.storage.end_sync(&unsynced, outcome)?;
+        }
         if let Some(live) = self.live.filter(|_| self.storage.is_sound()) {
             if let Some(told) = self.collect(live, WRITE_BYTES) {
+                written = self.batch.len();
                 self.write(told)?;
                 busy |= !told.is_all;
             } else {
@@ -151,20 +183,21 @@ impl Work {
         if self.live.is_none() && self.next.is_none() {
             self.begin()?;
         }
-        if self.fsync_due().is_some_and(|due| due <= Instant::now()) {
-            self.sync()?;
+        if self.fsync_due().is_some_and(|due| due <= Instant::now()) && !self.syncer.is_busy() {
+            self.unsynced_since = None;
+            self.have_synced(Part::Live)?;
         }
         if self.next.is_none()
-            && self.storage.live_bytes() > 2 * self.base_bytes + GROWTH_FREE_BYTES
+            && self.storage.live_bytes()
+                > self.base_bytes + self.base_bytes / 4 * GROWTH_QUARTERS + GROWTH_FREE_BYTES
         {
             self.begin()?;
         }
         if let Some(next) = self.next {
-            // In slices while the others have their turns; at the end, and where nobody can be answered
-            // before, in one.
-            let bytes = if stopping || self.live.is_none() { WRITE_BYTES } else { SLICE_BYTES };
-            self.go_on(next, bytes)?;
-            busy = true;
+            // At the end, and where nobody can be answered before, in one.
+            let at_once = stopping || self.live.is_none();
+            let slice = SLICE_BYTES.max(NEXT_SHARE * written).min(WRITE_BYTES);
+            busy |= self.go_on(next, if at_once { WRITE_BYTES } else { slice }, at_once)?;
         }
         Ok(busy)
     }
@@ -194,15 +227,18 @@ impl Work {
         }
         self.written = told;
         if self.fsync == Fsync::Always {
-            self.sync()?;
+            self.unsynced_since = None;
+            self.storage.sync(Part::Live)?;
         }
         self.host.enter(|node, now| node.handle_journaled(told, now));
         Ok(())
     }
 
-    fn sync(&mut self) -> Result<(), WriteError> {
-        if self.unsynced_since.take().is_some() {
-            self.storage.sync(Part::Live)?;
+    /// Has the other thread make a file safe, if there is anything to.
+    fn have_synced(&mut self, part: Part) -> Result<(), WriteError> {
+        if let Some(unsynced) = self.storage.start_sync(part)? {
+            let file = self.storage.disk().handle(&unsynced.name)?;
+            self.syncer.order(file, unsynced)?;
         }
         Ok(())
     }
@@ -216,12 +252,14 @@ impl Work {
 
     fn begin(&mut self) -> Result<(), WriteError> {
         self.storage.begin()?;
+        self.laps = 0;
         self.next = Some(self.host.enter(|node, _| node.open_journal()));
         Ok(())
     }
 
-    fn go_on(&mut self, next: JournalId, bytes: usize) -> Result<(), WriteError> {
-        let outcome = self.try_to_go_on(next, bytes);
+    /// True if it can be gone on with at once.
+    fn go_on(&mut self, next: JournalId, bytes: usize, at_once: bool) -> Result<bool, WriteError> {
+        let outcome = self.try_to_go_on(next, bytes, at_once);
         if outcome.is_err() {
             self.batch.clear();
             self.host.enter(|node, _| node.close_journal(next));
@@ -232,12 +270,31 @@ impl Work {
         outcome
     }
 
-    fn try_to_go_on(&mut self, next: JournalId, bytes: usize) -> Result<(), WriteError> {
+    fn try_to_go_on(
+        &mut self,
+        next: JournalId,
+        bytes: usize,
+        at_once: bool,
+    ) -> Result<bool, WriteError> {
         let Some(told) = self.collect(next, bytes) else { return Err(WriteError::NoFile) };
-        self.storage.append(Part::Next, &mut self.batch)?;
-        self.batch.clear();
+        if !self.batch.is_empty() {
+            self.storage.append(Part::Next, &mut self.batch)?;
+            self.batch.clear();
+        }
+        if !at_once {
+            let left = self.storage.next_unsafe_bytes().unwrap_or(0);
+            let is_last = told.is_all && (left <= LAST_SYNC_BYTES || self.laps >= LAPS_MAX);
+            let is_piece = told.is_all || left >= NEXT_SYNC_BYTES;
+            if !is_last && is_piece && !self.syncer.is_busy() {
+                self.laps += u32::from(told.is_all);
+                self.have_synced(Part::Next)?;
+            }
+            if !is_last {
+                return Ok(!told.is_all);
+            }
+        }
         if !told.is_all {
-            return Ok(());
+            return Ok(true);
         }
         self.storage.complete()?;
         self.next = None;
@@ -252,7 +309,7 @@ impl Work {
             node.handle_journaled(told, now);
         });
         info!(bytes = self.base_bytes, "reports are written down anew, in less space");
-        Ok(())
+        Ok(false)
     }
 
     fn failed(&mut self, error: &WriteError) {

@@ -16,6 +16,7 @@ mod link;
 mod reload;
 mod revive;
 mod serve;
+mod syncer;
 mod telemetry;
 
 pub use reload::ReadConfig;
