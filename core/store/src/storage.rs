@@ -389,8 +389,7 @@ impl<D: Disk> Storage<D> {
         Ok(())
     }
 
-    /// The next generation holds everything: from now on it counts, and others go; what was not sound is
-    /// set aside.
+    /// The next generation holds everything: from now on it counts. Others go with [`tidy`](Self::tidy).
     ///
     /// # Errors
     ///
@@ -408,23 +407,44 @@ impl<D: Disk> Storage<D> {
         }
         next.name = name;
         self.live = Some(next);
-        Ok(self.tidy()?)
+        Ok(())
     }
 
     /// Of what the generation that counts has replaced nothing is left but what was not sound.
-    fn tidy(&mut self) -> io::Result<()> {
-        let Some(live) = &self.live else { return Ok(()) };
-        for name in self.disk.names()? {
-            if name.starts_with(DAMAGED) || number_of(&name).is_none_or(|n| n >= live.number) {
-                continue;
-            }
-            if !self.unsound.contains(&name) {
-                self.disk.remove(&name)?;
-            } else if let Some(number) = name.strip_prefix(WHOLE) {
+    ///
+    /// # Errors
+    ///
+    /// The disk's.
+    pub fn tidy(&mut self) -> io::Result<()> {
+        for name in self.surplus()? {
+            self.disk.remove(&name)?;
+        }
+        Ok(())
+    }
+
+    /// The same for whoever has another thread remove files, which may take long: what is not sound is set
+    /// aside, and what is to be removed is named.
+    ///
+    /// # Errors
+    ///
+    /// The disk's.
+    pub fn surplus(&mut self) -> io::Result<Vec<String>> {
+        let Some(live) = &self.live else { return Ok(Vec::new()) };
+        let is_old = |name: &String| {
+            !name.starts_with(DAMAGED) && number_of(name).is_some_and(|n| n < live.number)
+        };
+        let (unsound, surplus): (Vec<_>, Vec<_>) = self
+            .disk
+            .names()?
+            .into_iter()
+            .filter(is_old)
+            .partition(|name| self.unsound.contains(name));
+        for name in unsound {
+            if let Some(number) = name.strip_prefix(WHOLE) {
                 self.disk.rename(&name, &format!("{DAMAGED}{number}"))?;
             }
         }
-        Ok(())
+        Ok(surplus)
     }
 
     /// No next generation, after all.
@@ -462,6 +482,11 @@ impl<D: Disk> Storage<D> {
     /// The disk, to look at.
     pub fn disk(&self) -> &D {
         &self.disk
+    }
+
+    /// The same, for what only this kind of disk can do.
+    pub fn disk_mut(&mut self) -> &mut D {
+        &mut self.disk
     }
 
     /// The disk, as when the process ends here.

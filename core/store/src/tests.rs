@@ -108,7 +108,7 @@ impl Server {
             put(&mut self.batch, &key, number);
         }
         self.storage.append(Part::Next, &mut self.batch)?;
-        self.storage.complete()
+        self.storage.complete().and_then(|()| Ok(self.storage.tidy()?))
     }
 }
 

@@ -76,6 +76,12 @@ impl OsDisk {
         self.files.get(name).ok_or(ErrorKind::NotFound)?.try_clone()
     }
 
+    /// Where a file lies that is to be removed, and the file if it is open: its bytes go with whatever holds it
+    /// last.
+    pub(crate) fn let_go(&mut self, name: &str) -> (PathBuf, Option<File>) {
+        (self.path.join(name), self.files.remove(name))
+    }
+
     fn open_file(&self, name: &str) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);

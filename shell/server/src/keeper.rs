@@ -23,6 +23,9 @@ const SLICE_BYTES: usize = 32 * 1024;
 /// Written in one go at most, so that memory stays flat however much waits.
 const WRITE_BYTES: usize = 8 * 1024 * 1024;
 
+/// The same while a new file is written, which gets a multiple of it between two of these.
+const WRITE_BESIDE_BYTES: usize = 64 * 1024;
+
 /// A file of less is not worth a new one...
 const GROWTH_FREE_BYTES: u64 = 32 * 1024 * 1024;
 
@@ -171,7 +174,8 @@ impl Work {
             self.storage.end_sync(&unsynced, outcome)?;
         }
         if let Some(live) = self.live.filter(|_| self.storage.is_sound()) {
-            if let Some(told) = self.collect(live, WRITE_BYTES) {
+            let bytes = if self.next.is_some() { WRITE_BESIDE_BYTES } else { WRITE_BYTES };
+            if let Some(told) = self.collect(live, bytes) {
                 written = self.batch.len();
                 self.write(told)?;
                 busy |= !told.is_all;
@@ -238,7 +242,7 @@ impl Work {
     fn have_synced(&mut self, part: Part) -> Result<(), WriteError> {
         if let Some(unsynced) = self.storage.start_sync(part)? {
             let file = self.storage.disk().handle(&unsynced.name)?;
-            self.syncer.order(file, unsynced)?;
+            self.syncer.sync(file, unsynced)?;
         }
         Ok(())
     }
@@ -308,8 +312,19 @@ impl Work {
             }
             node.handle_journaled(told, now);
         });
+        if let Err(error) = self.tidy() {
+            warn!(%error, "old files cannot be removed; the next time that one is replaced it is tried again");
+        }
         info!(bytes = self.base_bytes, "reports are written down anew, in less space");
         Ok(false)
+    }
+
+    fn tidy(&mut self) -> std::io::Result<()> {
+        for name in self.storage.surplus()? {
+            let file = self.storage.disk_mut().let_go(&name);
+            self.syncer.remove(file)?;
+        }
+        Ok(())
     }
 
     fn failed(&mut self, error: &WriteError) {
