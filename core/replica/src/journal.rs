@@ -255,7 +255,7 @@ impl Replica {
         take: &mut impl FnMut(&Journaled<'_>) -> bool,
     ) -> bool {
         for ((number, stream), tail) in (0_u16..).zip(&self.streams).zip(&mut journal.tails) {
-            while let Some((arrival, at)) = stream.log.after(tail.cursor, &self.store) {
+            for (arrival, at) in stream.log.all_after(tail.cursor, &self.store) {
                 tail.cursor = arrival;
                 let Some(entry) = self.store.entry(at) else { continue };
                 let (sequence, record) = (entry.sequence, self.store.record(entry));

@@ -88,16 +88,22 @@ impl Log {
 
     /// The first arrival after `cursor` that counts.
     pub(crate) fn after(&self, cursor: Arrival, store: &Store) -> Option<(Arrival, EntryIx)> {
-        for segment in self.segments.range(cursor.segment(self.size)..).map(|(_, segment)| segment)
-        {
+        self.all_after(cursor, store).next()
+    }
+
+    /// All arrivals after `cursor` that count, in order: for whoever takes many of them, and need not look for
+    /// each.
+    pub(crate) fn all_after(
+        &self,
+        cursor: Arrival,
+        store: &Store,
+    ) -> impl Iterator<Item = (Arrival, EntryIx)> {
+        let segments = self.segments.range(cursor.segment(self.size)..);
+        let ahead = segments.flat_map(move |(_, segment)| {
             let start = segment.arrivals.partition_point(|&(arrival, _)| arrival <= cursor);
-            let rest = segment.arrivals.get(start..).unwrap_or_default();
-            let counts = |&&(arrival, entry): &&_| store.bears(entry, self.origin, arrival);
-            if let Some(&found) = rest.iter().find(counts) {
-                return Some(found);
-            }
-        }
-        None
+            segment.arrivals.get(start..).unwrap_or_default()
+        });
+        ahead.copied().filter(|&(arrival, entry)| store.bears(entry, self.origin, arrival))
     }
 
     /// A cursor behind which no entry has a sequence number above `sequence`.
