@@ -33,7 +33,7 @@ pub use sections::{
     AcceptAtFrom, Config, Google, GoogleApi, Herd, Limits, Log, LogFormat, OperateFrom, Places,
     Protocol, Provider, Redundancy, Server,
 };
-pub use storage::{Fsync, OnDiskError, Storage};
+pub use storage::{Fsync, OnDiskError, Size, Storage, format_size};
 pub use suggest::nearest;
 pub use text::{BaseUrl, ParseBaseUrlError, ParseDurationError, format_duration, parse_duration};
 

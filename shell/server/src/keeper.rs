@@ -7,6 +7,7 @@
 
 use crate::config::Fsync;
 use crate::disk::OsDisk;
+use crate::growth::{Growth, NEXT_SHARE};
 use crate::syncer::Syncer;
 use herd_front::{Disk, Host, Mode};
 use herd_node::{JournalId, Journaled, Node, Told};
@@ -25,17 +26,6 @@ const WRITE_BYTES: usize = 8 * 1024 * 1024;
 
 /// The same while a new file is written, which gets a multiple of it between two of these.
 const WRITE_BESIDE_BYTES: usize = 64 * 1024;
-
-/// A file of less is not worth a new one...
-const GROWTH_FREE_BYTES: u64 = 32 * 1024 * 1024;
-
-/// ...and one is worth it that has grown by so many quarters of what it began with...
-const GROWTH_QUARTERS: u64 = 3;
-
-/// ...and while the old one grows by a byte the new one gets so many: then both together take at most three
-/// times what is alive and 64 MB, however much comes in. While the new one, which must get `b` bytes and all
-/// that comes in too, is written, `b` divided by this less one comes in.
-const NEXT_SHARE: usize = 9;
 
 /// A new file is made safe piece by piece while it is written: a disk that has to take all of it at once
 /// lets nobody else through for long.
@@ -59,8 +49,7 @@ pub(crate) struct Keeping {
     pub(crate) fsync: Fsync,
     /// Whether reports are refused while the disk fails.
     pub(crate) refuses: bool,
-    /// What a new file would begin with, about.
-    pub(crate) base_bytes: u64,
+    pub(crate) growth: Growth,
 }
 
 /// The thread.
@@ -78,9 +67,9 @@ impl Keeper {
         host.durability.set_mode(Mode::Durable);
         let thread = thread::Builder::new().name("keeper".into()).spawn({
             let stop = stop.clone();
-            let Keeping { storage, live, fsync, refuses, base_bytes } = keeping;
+            let Keeping { storage, live, fsync, refuses, growth } = keeping;
             let work = Work {
-                base_bytes,
+                growth,
                 host,
                 storage,
                 syncer,
@@ -125,8 +114,7 @@ struct Work {
     /// What the file that counts was told.
     written: Told,
     unsynced_since: Option<Instant>,
-    /// Bytes that the file that counts began with.
-    base_bytes: u64,
+    growth: Growth,
     failing: bool,
 }
 
@@ -191,10 +179,7 @@ impl Work {
             self.unsynced_since = None;
             self.have_synced(Part::Live)?;
         }
-        if self.next.is_none()
-            && self.storage.live_bytes()
-                > self.base_bytes + self.base_bytes / 4 * GROWTH_QUARTERS + GROWTH_FREE_BYTES
-        {
+        if self.next.is_none() && self.growth.is_long(self.storage.live_bytes()) {
             self.begin()?;
         }
         if let Some(next) = self.next {
@@ -225,6 +210,7 @@ impl Work {
 
     fn write(&mut self, told: Told) -> Result<(), WriteError> {
         if !self.batch.is_empty() {
+            self.admit()?;
             self.storage.append(Part::Live, &mut self.batch)?;
             self.batch.clear();
             self.unsynced_since.get_or_insert_with(Instant::now);
@@ -254,6 +240,12 @@ impl Work {
         }
     }
 
+    /// Whether there may be so many bytes as there are with the batch.
+    fn admit(&self) -> std::io::Result<()> {
+        let files = self.storage.live_bytes() + self.storage.next_bytes().unwrap_or(0);
+        self.growth.admit(files + self.batch.len() as u64)
+    }
+
     fn begin(&mut self) -> Result<(), WriteError> {
         self.storage.begin()?;
         self.laps = 0;
@@ -268,6 +260,9 @@ impl Work {
             self.batch.clear();
             self.host.enter(|node, _| node.close_journal(next));
             self.next = None;
+            // So much it would have needed at least.
+            let needed = self.storage.next_bytes().unwrap_or(0);
+            self.growth.base_bytes = self.growth.base_bytes.max(needed);
             // The disk that refused this may refuse that too; the next file of this name replaces it.
             let _left_over = self.storage.give_up_next();
         }
@@ -282,6 +277,7 @@ impl Work {
     ) -> Result<bool, WriteError> {
         let Some(told) = self.collect(next, bytes) else { return Err(WriteError::NoFile) };
         if !self.batch.is_empty() {
+            self.admit()?;
             self.storage.append(Part::Next, &mut self.batch)?;
             self.batch.clear();
         }
@@ -302,7 +298,7 @@ impl Work {
         }
         self.storage.complete()?;
         self.next = None;
-        self.base_bytes = self.storage.live_bytes();
+        self.growth.base_bytes = self.storage.live_bytes();
         self.unsynced_since = None;
         let old = self.live.replace(next);
         self.written = told;
@@ -315,7 +311,7 @@ impl Work {
         if let Err(error) = self.tidy() {
             warn!(%error, "old files cannot be removed; the next time that one is replaced it is tried again");
         }
-        info!(bytes = self.base_bytes, "reports are written down anew, in less space");
+        info!(bytes = self.growth.base_bytes, "reports are written down anew, in less space");
         Ok(false)
     }
 

@@ -10,6 +10,7 @@ mod dial;
 pub mod disk;
 mod facts;
 mod fetch;
+mod growth;
 mod keeper;
 mod leave;
 mod link;

@@ -1,6 +1,7 @@
 //! From configuration to a running server, and from a signal to its orderly end.
 
-use crate::config::{self, Config, LogFormat, OnDiskError, Provider};
+use crate::config::{self, Config, LogFormat, OnDiskError, Provider, Size};
+use crate::growth::Growth;
 use crate::keeper::{Keeper, Keeping};
 use crate::reload::{self, Follower, ReadConfig};
 use crate::revive::{ReviveError, Revived, revive};
@@ -102,7 +103,8 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
             let Revived { node, storage, live, base_bytes } = revive(&dir, &settings, clock)?;
             let refuses = config.storage.on_disk_error == OnDiskError::Refuse;
             let fsync = config.storage.fsync;
-            (node, Some(Keeping { storage, live, fsync, refuses, base_bytes }))
+            let growth = Growth { base_bytes, bytes_max: config.storage.max_disk.map(Size::bytes) };
+            (node, Some(Keeping { storage, live, fsync, refuses, growth }))
         }
     };
     let traffic = telemetry.traffic().filter(|_| config.log.traffic);

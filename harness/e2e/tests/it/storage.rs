@@ -209,3 +209,27 @@ fn a_lost_directory_is_filled_by_the_neighbours() {
     wait_until("Hill listens", || TcpStream::connect(address).is_ok());
     herd.agree(&["Hill"], &at);
 }
+
+#[test]
+fn what_a_directory_may_not_take_is_told_and_answered_from_memory() {
+    let mut herd = Plan::one("Hill").set("storage.max_disk", "\"20KB\"").lay_out();
+    let dir = herd.dir().join("data");
+    herd.set("storage.dir", format!("{:?}", dir.display().to_string()));
+    start_all(&mut herd);
+    let mut client = herd.client("Hill");
+    let mut reported = 0;
+    wait_until("the directory is full", || {
+        for _ in 0..50 {
+            client.report(&iamat(&format!("walker-{reported}")));
+            reported += 1;
+        }
+        herd.get("Hill", "/readyz").body.contains("degraded")
+    });
+    let status = herd.get("Hill", "/status").body;
+    assert!(status.contains("storage.max_disk, 20KB, is used up"), "{status}");
+    assert!(herd.metrics("Hill").value("geoherd_storage_failing") > 0.5);
+    let journal = fs::metadata(file(&data(&herd, "Hill"), "journal-")).unwrap().len();
+    assert!(journal <= 20_000, "{journal}");
+    let at = client.report(&iamat("one-more"));
+    herd.agree(&["Hill"], &at);
+}

@@ -247,6 +247,7 @@ mod tests {
             ("5s", 5000, "5s"),
             ("10m", 600_000, "10m"),
             ("2h", 7_200_000, "2h"),
+            ("48h", 172_800_000, "2d"),
             ("0s", 0, "0s"),
             ("60s", 60_000, "1m"),
             ("1500ms", 1500, "1500ms"),
@@ -258,7 +259,7 @@ mod tests {
 
     #[test]
     fn no_other_text_is_a_duration() {
-        for text in ["", "5", "s", "5 s", "1.5s", "-5s", "+5s", "5S", "5d", "99999999999999999999s"]
+        for text in ["", "5", "s", "5 s", "1.5s", "-5s", "+5s", "5S", "5w", "99999999999999999999s"]
         {
             assert_eq!(parse_duration(text), Err(ParseDurationError), "{text:?}");
         }
