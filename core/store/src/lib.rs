@@ -10,6 +10,7 @@
 //! generation; threads; what a record means.
 
 mod disk;
+mod examine;
 mod file;
 mod life;
 mod line;
@@ -19,6 +20,7 @@ mod storage;
 mod tests;
 
 pub use disk::Disk;
+pub use examine::{Examined, ExaminedFile, Flaw, Role, Wrong, examine, read_life};
 pub use file::{Batch, Hole, VERSION};
 pub use life::{Closed, Life};
 pub use line::Line;

@@ -9,7 +9,7 @@ use std::io;
 use twox_hash::XxHash3_64;
 
 pub(crate) const NAME: &str = "life";
-const PART: &str = "life.part";
+pub(crate) const PART: &str = "life.part";
 
 /// Longer than any: names are short.
 const BYTES_MAX: usize = 4096;

@@ -11,15 +11,16 @@
 //! before it go. So at any moment one whole generation holds everything that was made safe.
 
 use crate::disk::Disk;
+use crate::examine::read_life;
 use crate::file::{Batch, Ended, HEADER_BYTES, Header, Hole, header, read_header, read_records};
 use crate::life::{self, Closed, Life};
 use crate::line::Line;
 use herd_replica::{Journaled, Origin};
 use std::io;
 
-const WHOLE: &str = "journal-";
-const PART: &str = ".part";
-const DAMAGED: &str = "damaged-";
+pub(crate) const WHOLE: &str = "journal-";
+pub(crate) const PART: &str = ".part";
+pub(crate) const DAMAGED: &str = "damaged-";
 
 /// Between two notes of how far a file is safe: what lies behind the last cannot be told from what a
 /// power cut tore.
@@ -138,13 +139,7 @@ impl<D: Disk> Storage<D> {
     ///
     /// [`OpenError`].
     pub fn open(mut disk: D, seed: u64) -> Result<Self, OpenError> {
-        let life = match life::read(&mut disk)? {
-            life::Read::Life(life) => Some(life),
-            life::Read::Missing | life::Read::Damaged => None,
-            life::Read::Later(version) => {
-                return Err(OpenError::Later { file: life::NAME.to_owned(), version });
-            }
-        };
+        let life = read_life(&mut disk)?;
         let numbers = disk.names()?;
         let greatest = numbers.iter().filter_map(|name| number_of(name)).max().unwrap_or(0);
         Ok(Self { disk, life, live: None, next: None, greatest, unsound: Vec::new(), seed })
@@ -186,25 +181,14 @@ impl<D: Disk> Storage<D> {
     ///
     /// [`OpenError`].
     pub fn load(&mut self, mut take: impl FnMut(Found<'_>)) -> Result<Loaded, OpenError> {
-        let names = self.disk.names()?;
-        let mut whole: Vec<_> = names.into_iter().filter(|name| is_whole(name)).collect();
-        whole.sort_unstable_by_key(|name| std::cmp::Reverse(number_of(name)));
-        let mut loaded = Loaded::default();
-        for name in whole {
-            let mut front = [0; HEADER_BYTES];
-            let length = self.disk.read(&name, 0, &mut front)?;
-            match read_header(front.get(..length).unwrap_or_default()) {
-                Header::Later(version) => return Err(OpenError::Later { file: name, version }),
-                Header::None => loaded.unreadable.push(name),
-                Header::Ours(id) => {
-                    let ended = read_records(&mut self.disk, &name, id, |line, behind_hole| {
-                        hand_over(line, behind_hole, &mut take);
-                        Ok::<_, io::Error>(())
-                    })?;
-                    self.take_up(name, id, ended, &mut loaded)?;
-                    break;
-                }
-            }
+        let Candidates { counts, unreadable } = candidates(&mut self.disk)?;
+        let mut loaded = Loaded { unreadable, ..Loaded::default() };
+        if let Some((name, id)) = counts {
+            let ended = read_records(&mut self.disk, &name, id, |line, behind_hole| {
+                hand_over(line, behind_hole, &mut take);
+                Ok::<_, io::Error>(())
+            })?;
+            self.take_up(name, id, ended, &mut loaded)?;
         }
         self.unsound.extend(loaded.unreadable.iter().cloned());
         self.tidy()?;
@@ -495,7 +479,33 @@ impl<D: Disk> Storage<D> {
     }
 }
 
-fn hand_over(line: &Line<'_>, behind_hole: bool, take: &mut impl FnMut(Found<'_>)) {
+/// Which of several files is read.
+pub(crate) struct Candidates {
+    /// The file that counts and its id, if there is any.
+    pub(crate) counts: Option<(String, u64)>,
+    /// Later ones, damaged from their beginning.
+    pub(crate) unreadable: Vec<String>,
+}
+
+/// The file that counts is the greatest whose beginning is sound.
+pub(crate) fn candidates<D: Disk>(disk: &mut D) -> Result<Candidates, OpenError> {
+    let names = disk.names()?;
+    let mut whole: Vec<_> = names.into_iter().filter(|name| is_whole(name)).collect();
+    whole.sort_unstable_by_key(|name| std::cmp::Reverse(number_of(name)));
+    let mut unreadable = Vec::new();
+    for name in whole {
+        let mut front = [0; HEADER_BYTES];
+        let length = disk.read(&name, 0, &mut front)?;
+        match read_header(front.get(..length).unwrap_or_default()) {
+            Header::Later(version) => return Err(OpenError::Later { file: name, version }),
+            Header::None => unreadable.push(name),
+            Header::Ours(id) => return Ok(Candidates { counts: Some((name, id)), unreadable }),
+        }
+    }
+    Ok(Candidates { counts: None, unreadable })
+}
+
+pub(crate) fn hand_over(line: &Line<'_>, behind_hole: bool, take: &mut impl FnMut(Found<'_>)) {
     let mut found = |journaled: Journaled<'_>| {
         take(if behind_hole { Found::BehindHole(journaled) } else { Found::Sound(journaled) });
     };
@@ -510,11 +520,11 @@ fn hand_over(line: &Line<'_>, behind_hole: bool, take: &mut impl FnMut(Found<'_>
 }
 
 /// Of a journal, whole or not, or of what was set aside.
-fn number_of(name: &str) -> Option<u64> {
+pub(crate) fn number_of(name: &str) -> Option<u64> {
     let number = name.strip_prefix(WHOLE).or_else(|| name.strip_prefix(DAMAGED))?;
     number.strip_suffix(PART).unwrap_or(number).parse().ok()
 }
 
-fn is_whole(name: &str) -> bool {
+pub(crate) fn is_whole(name: &str) -> bool {
     name.starts_with(WHOLE) && !name.ends_with(PART) && number_of(name).is_some()
 }

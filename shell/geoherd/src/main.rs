@@ -19,6 +19,7 @@ mod repl;
 mod send;
 mod serve;
 mod status;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -59,6 +60,7 @@ enum Command {
     Audit(audit::Arguments),
     Completions(completions::Arguments),
     Leave(leave::Arguments),
+    Verify(verify::Arguments),
     Man(man::Arguments),
 }
 
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Leave(arguments) => leave::run(arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
     };
     result.unwrap_or_else(|error| {

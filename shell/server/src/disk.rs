@@ -14,13 +14,15 @@ const LOCK: &str = "lock";
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-/// A directory that this process alone uses.
+/// A directory that this process alone uses, or that it only reads.
 #[derive(Debug)]
 pub struct OsDisk {
     path: PathBuf,
     files: BTreeMap<String, File>,
-    /// Locked for as long as it is open; none where only reading is meant.
+    /// Locked for as long as it is open; none in a directory that no server has used and that is only read.
     lock: Option<File>,
+    /// Nothing is written, and no file made.
+    is_read_only: bool,
 }
 
 /// Why a directory cannot be used. The message says what to do.
@@ -43,7 +45,7 @@ impl OsDisk {
     pub fn open(path: &Path) -> Result<Self, DirectoryError> {
         let system = |error| DirectoryError::System(path.to_owned(), error);
         DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path).map_err(system)?;
-        let mut disk = Self { path: path.to_owned(), files: BTreeMap::new(), lock: None };
+        let mut disk = Self::unlocked(path, false);
         let lock = disk.open_file(LOCK).map_err(system)?;
         match lock.try_lock() {
             Ok(()) => {
@@ -53,6 +55,36 @@ impl OsDisk {
             Err(TryLockError::WouldBlock) => Err(DirectoryError::InUse(path.to_owned())),
             Err(TryLockError::Error(error)) => Err(system(error)),
         }
+    }
+
+    /// Opens a directory to read it. Nothing in it is changed, and no server starts with it meanwhile; others
+    /// may read it too.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub fn look_at(path: &Path) -> Result<Self, DirectoryError> {
+        let system = |error| DirectoryError::System(path.to_owned(), error);
+        let mut disk = Self::unlocked(path, true);
+        // A file of that name would be told as a directory that is missing.
+        fs::read_dir(path).map_err(system)?;
+        let lock = match disk.open_file(LOCK) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(disk),
+            Err(error) => return Err(system(error)),
+        };
+        match lock.try_lock_shared() {
+            Ok(()) => {
+                disk.lock = Some(lock);
+                Ok(disk)
+            }
+            Err(TryLockError::WouldBlock) => Err(DirectoryError::InUse(path.to_owned())),
+            Err(TryLockError::Error(error)) => Err(system(error)),
+        }
+    }
+
+    fn unlocked(path: &Path, is_read_only: bool) -> Self {
+        Self { path: path.to_owned(), files: BTreeMap::new(), lock: None, is_read_only }
     }
 
     /// What tells this directory from a copy of it.
@@ -84,8 +116,16 @@ impl OsDisk {
 
     fn open_file(&self, name: &str) -> io::Result<File> {
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
+        options.read(true);
+        if !self.is_read_only {
+            options.write(true).create(true).truncate(false).mode(FILE_MODE);
+        }
         options.open(self.path.join(name))
+    }
+
+    /// Writing fails by itself, since files are opened to be read; names are not opened.
+    fn may_change(&self) -> io::Result<()> {
+        if self.is_read_only { Err(ErrorKind::PermissionDenied.into()) } else { Ok(()) }
     }
 
     fn file(&mut self, name: &str) -> io::Result<&File> {
@@ -105,14 +145,17 @@ impl Disk for OsDisk {
     }
 
     fn read(&mut self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let file = self.file(name)?;
+        let told = |error: io::Error, at| {
+            io::Error::new(error.kind(), format!("{name} cannot be read at byte {at}: {error}"))
+        };
+        let file = self.file(name).map_err(|error| told(error, offset))?;
         let mut read = 0;
         while let Some(rest) = buffer.get_mut(read..).filter(|rest| !rest.is_empty()) {
             match file.read_at(rest, offset + read as u64) {
                 Ok(0) => break,
                 Ok(count) => read += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(told(error, offset + read as u64)),
             }
         }
         Ok(read)
@@ -131,6 +174,7 @@ impl Disk for OsDisk {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.may_change()?;
         fs::rename(self.path.join(from), self.path.join(to))?;
         if let Some(file) = self.files.remove(from) {
             self.files.insert(to.to_owned(), file);
@@ -139,6 +183,7 @@ impl Disk for OsDisk {
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.may_change()?;
         self.files.remove(name);
         fs::remove_file(self.path.join(name))
     }

@@ -11,6 +11,7 @@ pub mod disk;
 mod facts;
 mod fetch;
 mod growth;
+pub mod inspect;
 mod keeper;
 mod leave;
 mod link;
