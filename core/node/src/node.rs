@@ -10,7 +10,9 @@ use crate::peers::{
 use crate::stats::Counters;
 use crate::watch::Watch;
 use herd_geo::{Point, parse_iso6709};
-use herd_proto::{At, Difference, Iamat, Instant, Now, Report, UnixTime, Versions, effective_time};
+use herd_proto::{
+    At, Difference, Iamat, Instant, Now, Report, UnixTime, Versions, effective_time, is_name,
+};
 use herd_replica::{Applied, AuditReport, LinkId, Origin, Record, Redundancy, Replica, Tuning};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -172,10 +174,11 @@ impl Node {
         difference
     }
 
-    /// An AT line came from somebody who may speak for a server but is no neighbour's link.
-    pub fn handle_relay(&mut self, at: &At<'_>, now: Now) {
+    /// An AT line came from somebody who may speak for a server but is no neighbour's link. True if it is newer
+    /// than what was known.
+    pub fn handle_relay(&mut self, at: &At<'_>, now: Now) -> bool {
         self.counters.relayed += 1;
-        self.apply_at(at, None, now);
+        self.apply_at(at, None, now) == Applied::Newer
     }
 
     /// The newest report of `client`, if any server has told this one of it and it has not expired.
@@ -188,6 +191,18 @@ impl Node {
         let report = Report::decode(record.value)?;
         let point = parse_iso6709(report.location.as_bytes()).ok()?;
         Some(Located { report, point })
+    }
+
+    /// Hands the names of clients at so many places to `take`, in no order that means anything; returns where to
+    /// go on, none at the end. Whoever is known while all places are walked over is met. Places change only
+    /// together with [`incarnation`](Self::incarnation).
+    pub fn walk_clients(&self, from: u32, places: u32, mut take: impl FnMut(&str)) -> Option<u32> {
+        self.replica.walk(from, places, |record| {
+            // A neighbour could send a key that no client can have; nobody can ask for it.
+            if let Some(client) = client_of(record.key).filter(|client| is_name(client)) {
+                take(client);
+            }
+        })
     }
 
     /// Carries out what the replica asks for.
@@ -470,9 +485,13 @@ pub(crate) fn decode<'a>(record: &Record<'a>) -> Option<(&'a str, Report<'a>)> {
 
 /// A client's name and its report out of key and value; None for another kind of value.
 pub(crate) fn decode_record<'a>(key: &'a [u8], value: &'a [u8]) -> Option<(&'a str, Report<'a>)> {
+    Some((client_of(key)?, Report::decode(value)?))
+}
+
+/// A client's name out of a key; None for another kind of key.
+fn client_of(key: &[u8]) -> Option<&str> {
     let (&kind, client) = key.split_first()?;
-    let client = std::str::from_utf8(client).ok().filter(|_| kind == REPORT)?;
-    Some((client, Report::decode(value)?))
+    std::str::from_utf8(client).ok().filter(|_| kind == REPORT)
 }
 
 /// A small generator of random numbers (SplitMix64): enough for jitter, not for secrets.

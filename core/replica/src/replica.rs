@@ -12,7 +12,7 @@ use crate::origin::{Origin, OriginIx, Stream};
 use crate::output::{Event, Fault, Happenings, Output};
 use crate::settings::{Applied, LinkId, Record, Settings};
 use crate::snapshot::Bootstrap;
-use crate::store::{Entry, EntryIx, Store};
+use crate::store::{Entry, EntryIx, KeyIx, Store};
 use crate::ticks::{TICK, TICK_IDLE};
 use herd_proto::peer::Message;
 use herd_proto::{Instant, Now};
@@ -129,6 +129,21 @@ impl Replica {
             self.store.winner(entry.key()).is_some_and(|(winner, _)| winner == *at)
         });
         winners.map(|(_, entry)| self.store.record(entry))
+    }
+
+    /// Hands the newest records of the keys at so many places to `take`, tombstones left out; returns where to
+    /// go on, none at the end. A key keeps its place for as long as anything is known of it, so whoever walks
+    /// over all places meets every key that is known meanwhile.
+    pub fn walk(&self, from: u32, places: u32, mut take: impl FnMut(Record<'_>)) -> Option<u32> {
+        let all = self.store.key_slots();
+        let end = from.saturating_add(places).min(all);
+        for key in (from..end).map(KeyIx) {
+            let winner = self.store.winner(key).filter(|(_, winner)| !winner.tombstone);
+            if let Some((_, winner)) = winner {
+                take(self.store.record(winner));
+            }
+        }
+        (end < all).then_some(end)
     }
 
     /// Every origin with the version held here.

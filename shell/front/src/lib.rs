@@ -4,6 +4,7 @@
 //! owns a socket. All of them enter the server through [`Host`]; none knows another. Listening,
 //! dialing and configuration are left to `shell/server`.
 
+pub mod dump;
 mod durability;
 mod host;
 pub mod http;

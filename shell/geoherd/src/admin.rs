@@ -1,7 +1,11 @@
 //! Asking a server over HTTP: how the herd is, or to do something.
 //!
 //! Any server can be asked, so with a config they are tried in turn. One question a connection, with
-//! a bound on the answer.
+//! a bound on the answer; one that has none is read as it comes.
+
+mod body;
+
+pub(crate) use body::Body;
 
 use crate::client::{ClientError, Server};
 use crate::config_file::ConfigFile;
@@ -100,6 +104,11 @@ impl Targets {
         first_answer(&self.0, "GET", path, "")
     }
 
+    /// Asks for `path`, whose answer is read as it comes.
+    pub(crate) fn read(&self, path: &str) -> anyhow::Result<Body> {
+        first_of(&self.0, true, |server| body::open(server, path))
+    }
+
     /// Has a server do something; no second one is asked if the first may have begun.
     pub(crate) fn post(&self, path: &str, body: &str) -> anyhow::Result<Answer> {
         first_answer(&self.0, "POST", path, body)
@@ -148,15 +157,27 @@ fn first_answer(
     path: &str,
     body: &str,
 ) -> anyhow::Result<Answer> {
+    first_of(targets, method == "GET", |server| {
+        let body = ask(server, method, path, body)?;
+        Ok(Answer { from: server.address.clone(), body })
+    })
+}
+
+/// What the first says that can be connected to.
+fn first_of<T>(
+    targets: &[Server],
+    is_harmless: bool,
+    ask: impl Fn(&Server) -> Result<T, AdminError>,
+) -> anyhow::Result<T> {
     let mut failures = Vec::new();
     for server in targets {
-        match ask(server, method, path, body) {
-            Ok(body) => return Ok(Answer { from: server.address.clone(), body }),
+        match ask(server) {
+            Ok(answer) => return Ok(answer),
             Err(AdminError::Client(
                 error @ (ClientError::Refused { .. } | ClientError::Unreachable { .. }),
             )) => failures.push(error),
             // A question that harms nothing may as well go to the next.
-            Err(AdminError::Client(error)) if method == "GET" => failures.push(error),
+            Err(AdminError::Client(error)) if is_harmless => failures.push(error),
             Err(error) => return Err(error.into()),
         }
     }
@@ -202,16 +223,22 @@ fn ask(server: &Server, method: &str, path: &str, body: &str) -> Result<String, 
     });
     match parts {
         Some((200, body)) => Ok(body.to_owned()),
-        Some((404, _)) => Err(AdminError::NotFound { address: address(), path: path.to_owned() }),
-        Some((code, body)) => {
-            let said = serde_json::from_str::<serde_json::Value>(body).ok();
-            let said = said.as_ref().and_then(|said| said.get("error")?.as_str());
-            let why = said.map_or_else(|| format!("{code} {}", body.trim()), str::to_owned);
-            Err(AdminError::Refused { address: address(), why })
-        }
+        Some((code, body)) => Err(refused(server, path, code, body)),
         None if answer.is_empty() => Err(server.cut_short().into()),
         None => Err(AdminError::NoHttp { address: address() }),
     }
+}
+
+/// Why a server did not do what it was asked.
+fn refused(server: &Server, path: &str, code: u16, body: &str) -> AdminError {
+    let address = server.address.clone();
+    if code == 404 {
+        return AdminError::NotFound { address, path: path.to_owned() };
+    }
+    let said = serde_json::from_str::<serde_json::Value>(body).ok();
+    let said = said.as_ref().and_then(|said| said.get("error")?.as_str());
+    let why = said.map_or_else(|| format!("{code} {}", body.trim()), str::to_owned);
+    AdminError::Refused { address, why }
 }
 
 #[cfg(test)]

@@ -10,11 +10,13 @@ mod completions;
 mod config_cmd;
 mod config_file;
 mod demo;
+mod dump;
 mod explain;
 mod forget;
 mod leave;
 mod man;
 mod output;
+mod progress;
 mod repl;
 mod send;
 mod serve;
@@ -60,6 +62,7 @@ enum Command {
     Audit(audit::Arguments),
     Completions(completions::Arguments),
     Leave(leave::Arguments),
+    Dump(dump::Arguments),
     Verify(verify::Arguments),
     Man(man::Arguments),
 }
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Leave(arguments) => leave::run(arguments),
+        Command::Dump(arguments) => dump::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
     };

@@ -21,6 +21,7 @@ mod serve;
 mod syncer;
 mod telemetry;
 
+pub use herd_front::dump;
 pub use reload::ReadConfig;
 pub use revive::ReviveError;
 pub use serve::{Options, ServeError, serve};

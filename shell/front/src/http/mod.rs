@@ -1,8 +1,9 @@
 //! Health, readiness, status and metrics over HTTP, for operators and their programs.
 //!
-//! Read only, but for what `operate.rs` lets in.
+//! Read only, and about servers, but for what `operate.rs` lets in.
 
 mod audit;
+mod dump;
 mod herd;
 mod leave;
 mod metrics;
@@ -21,7 +22,7 @@ use axum::routing::get;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// The routes: `/healthz`, `/readyz`, `/status`, `/herd`, `/metrics`, and those that change something.
+/// The routes: `/healthz`, `/readyz`, `/status`, `/herd`, `/metrics`, and those that only operators may use.
 /// Who wants the server to leave is handed to `leave`.
 pub fn routes(
     host: Arc<Host>,
@@ -53,7 +54,8 @@ async fn index(State(host): State<Arc<Host>>) -> String {
          /readyz   it should be sent clients; says why not\n\
          /status   its links and counts, JSON\n\
          /herd     every server of the herd, as this one knows it, JSON\n\
-         /metrics  for Prometheus\n",
+         /metrics  for Prometheus\n\
+         /dump     every client's newest report, JSON lines, for who may operate\n",
         host.name, host.herd
     )
 }

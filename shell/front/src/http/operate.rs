@@ -1,4 +1,4 @@
-//! What changes something, over HTTP, and who may do it.
+//! What changes something over HTTP, or tells where everybody is, and who may ask for it.
 //!
 //! The one door for all such routes, so that none can be left open. There are no passwords: whether
 //! strangers can come to the address at all decides, and the configuration says so. A browser is a
@@ -6,6 +6,7 @@
 //! `Origin` into what could change something, and nothing with one is taken.
 
 use super::audit;
+use super::dump::Dumps;
 use super::leave::{self, LeaveWish};
 use crate::host::Host;
 use axum::Router;
@@ -14,14 +15,14 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use herd_proto::is_name;
 use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tracing::info;
 
-/// Whether what changes something is taken at this address.
+/// Whether what operators do is taken at this address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MayOperate {
     /// From whoever can come here.
@@ -30,9 +31,11 @@ pub enum MayOperate {
     No,
 }
 
-/// The routes that change something: `POST /forget`, `POST /audit`, `POST /leave`.
+/// The routes for operators: `GET /dump`, `POST /forget`, `POST /audit`, `POST /leave`.
 pub(super) fn routes(may: MayOperate, wishes: mpsc::Sender<LeaveWish>) -> Router<Arc<Host>> {
+    let dumps = Dumps::new();
     Router::new()
+        .route("/dump", get(async move |State(host): State<Arc<Host>>| dumps.answer(host)))
         .route("/forget", post(forget))
         // It mends what it finds.
         .route(
@@ -62,11 +65,11 @@ async fn guard(may: MayOperate, request: Request, next: Next) -> Response {
 fn refusal(may: MayOperate, headers: &HeaderMap) -> Option<&'static str> {
     if may == MayOperate::No {
         return Some(
-            "nothing may be changed at this address: it is open to strangers; ask a server whose \
-             http address is a loopback one, or set limits.operate_from = \"anyone\"",
+            "that may not be done at this address: it is open to strangers; ask a server whose http \
+             address is a loopback one, or set limits.operate_from = \"anyone\"",
         );
     }
-    headers.contains_key(header::ORIGIN).then_some("nothing may be changed from a browser")
+    headers.contains_key(header::ORIGIN).then_some("that may not be done from a browser")
 }
 
 /// `POST /forget` with the client's name as the body.

@@ -66,6 +66,7 @@ fn every_subcommand_has_examples_and_a_manual_page() {
         "status",
         "forget",
         "audit",
+        "dump",
         "verify",
         "completions",
         "man",

@@ -291,8 +291,9 @@ pub struct Limits {
     /// Whose AT lines are believed. Without it `anyone` where `listen` is a loopback address, as the
     /// first design had it, and `peers` elsewhere, since whoever may send AT can place anyone anywhere.
     pub accept_at_from: Option<AcceptAtFrom>,
-    /// Who may change something over `http`: have a client forgotten. There are no passwords there, so
-    /// whoever can come to the address can do it.
+    /// Who may change something over `http` (have a client forgotten, load a dump), or see at once where
+    /// everybody is (make a dump). There are no passwords there, so whoever can come to the address can do
+    /// it.
     pub operate_from: OperateFrom,
     /// How long a server that is told to stop goes on answering what it has received.
     #[serde(with = "duration")]
@@ -394,7 +395,7 @@ pub enum OperateFrom {
 }
 
 impl Config {
-    /// Whether the server `name` takes what changes something at its `http` address.
+    /// Whether the server `name` takes what operators do at its `http` address.
     pub fn may_operate(&self, name: &str) -> MayOperate {
         let http = self.servers.get(name).and_then(|server| server.http);
         match self.limits.operate_from {
