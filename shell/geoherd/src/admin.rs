@@ -4,8 +4,10 @@
 //! a bound on the answer; one that has none is read as it comes.
 
 mod body;
+mod pipe;
 
 pub(crate) use body::Body;
+pub(crate) use pipe::Pipe;
 
 use crate::client::{ClientError, Server};
 use crate::config_file::ConfigFile;
@@ -107,6 +109,11 @@ impl Targets {
     /// Asks for `path`, whose answer is read as it comes.
     pub(crate) fn read(&self, path: &str) -> anyhow::Result<Body> {
         first_of(&self.0, true, |server| body::open(server, path))
+    }
+
+    /// Connects for many requests to `path`, each of which has the server do something.
+    pub(crate) fn pipe(&self, path: &str) -> anyhow::Result<Pipe> {
+        first_of(&self.0, false, |server| pipe::open(server, path))
     }
 
     /// Has a server do something; no second one is asked if the first may have begun.

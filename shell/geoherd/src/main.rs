@@ -14,6 +14,7 @@ mod dump;
 mod explain;
 mod forget;
 mod leave;
+mod load;
 mod man;
 mod output;
 mod progress;
@@ -63,6 +64,7 @@ enum Command {
     Completions(completions::Arguments),
     Leave(leave::Arguments),
     Dump(dump::Arguments),
+    Load(load::Arguments),
     Verify(verify::Arguments),
     Man(man::Arguments),
 }
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Leave(arguments) => leave::run(arguments),
         Command::Dump(arguments) => dump::run(&arguments),
+        Command::Load(arguments) => load::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
     };

@@ -6,6 +6,7 @@ mod audit;
 mod dump;
 mod herd;
 mod leave;
+mod load;
 mod metrics;
 mod operate;
 mod status;

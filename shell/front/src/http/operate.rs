@@ -8,6 +8,7 @@
 use super::audit;
 use super::dump::Dumps;
 use super::leave::{self, LeaveWish};
+use super::load;
 use crate::host::Host;
 use axum::Router;
 use axum::body::Bytes;
@@ -31,11 +32,17 @@ pub enum MayOperate {
     No,
 }
 
-/// The routes for operators: `GET /dump`, `POST /forget`, `POST /audit`, `POST /leave`.
+/// The routes for operators: `GET /dump`, `POST /load`, `POST /forget`, `POST /audit`, `POST
+/// /leave`.
 pub(super) fn routes(may: MayOperate, wishes: mpsc::Sender<LeaveWish>) -> Router<Arc<Host>> {
     let dumps = Dumps::new();
     Router::new()
         .route("/dump", get(async move |State(host): State<Arc<Host>>| dumps.answer(host)))
+        .route(
+            "/load",
+            post(async |State(host): State<Arc<Host>>, body: Bytes| load::load(host, body).await)
+                .layer(DefaultBodyLimit::max(load::BODY_BYTES_MAX)),
+        )
         .route("/forget", post(forget))
         // It mends what it finds.
         .route(

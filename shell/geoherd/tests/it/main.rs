@@ -67,6 +67,7 @@ fn every_subcommand_has_examples_and_a_manual_page() {
         "forget",
         "audit",
         "dump",
+        "load",
         "verify",
         "completions",
         "man",
