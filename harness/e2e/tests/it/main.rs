@@ -1,6 +1,7 @@
 //! The real program as real processes, driven over sockets.
 
 mod bounds;
+mod dump;
 mod foreign;
 mod google;
 mod herd;
