@@ -65,6 +65,12 @@ pub const TARGETS: &[Target] = &[
         corpus_dir: "corpus/json",
         dictionary: targets::google::DICTIONARY,
     },
+    Target {
+        name: "store",
+        run: targets::store::target,
+        corpus_dir: "corpus/store",
+        dictionary: targets::store::DICTIONARY,
+    },
 ];
 
 /// The target of that name.
@@ -111,9 +117,14 @@ mod tests {
     }
 
     #[test]
+    fn store_holds() {
+        replay("store");
+    }
+
+    #[test]
     fn every_target_is_replayed_and_has_a_corpus() {
         let names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
-        let tested = ["iso6709", "line", "hello", "frame", "google", "json"];
+        let tested = ["iso6709", "line", "hello", "frame", "google", "json", "store"];
         assert_eq!(names, tested, "a test for each, above");
         for target in TARGETS {
             assert!(corpus::load(target).unwrap().len() >= 10, "{}", target.name);

@@ -6,3 +6,4 @@ pub mod hello;
 pub mod iso6709;
 pub mod json;
 pub mod line;
+pub mod store;

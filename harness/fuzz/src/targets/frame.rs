@@ -97,7 +97,7 @@ fn transmit(node: &mut Node, link: LinkId, now: Now) {
     }
 }
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     let second = Duration::from_secs(1);
     Settings {
         herd: "news".to_owned(),
