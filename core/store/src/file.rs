@@ -33,6 +33,9 @@ const RECORD_HEAD_BYTES: usize = 4 + 3;
 /// Read at once: few calls, little memory.
 const CHUNK_BYTES: usize = 1 << 20;
 
+/// Read first; each time twice as much, so that a small file takes less.
+const FIRST_CHUNK_BYTES: usize = 16 << 10;
+
 /// Records looked for behind damage have shorter bodies than this, or are passed over: the search would
 /// else take long over bytes that claim to be long records.
 const SOUGHT_BODY_BYTES_MAX: usize = 4096;
@@ -218,20 +221,24 @@ struct Window<'a, D> {
     bytes: Vec<u8>,
     passed: usize,
     is_last: bool,
+    /// Read next.
+    chunk: usize,
 }
 
 impl<'a, D: Disk> Window<'a, D> {
     fn new(disk: &'a mut D, name: &'a str, offset: u64) -> Self {
-        Self { disk, name, offset, bytes: Vec::new(), passed: 0, is_last: false }
+        let chunk = FIRST_CHUNK_BYTES;
+        Self { disk, name, offset, bytes: Vec::new(), passed: 0, is_last: false, chunk }
     }
 
     /// What follows: so many bytes, or less if the file ends.
     fn at_least(&mut self, bytes: usize) -> io::Result<&[u8]> {
-        if self.bytes.len() - self.passed < bytes && !self.is_last {
+        while self.bytes.len() - self.passed < bytes && !self.is_last {
             self.bytes.drain(..self.passed);
             self.passed = 0;
             let kept = self.bytes.len();
-            self.bytes.resize(kept + CHUNK_BYTES.max(bytes), 0);
+            self.bytes.resize(kept + self.chunk, 0);
+            self.chunk = (2 * self.chunk).min(CHUNK_BYTES);
             let from = self.offset + kept as u64;
             let room = self.bytes.get_mut(kept..).unwrap_or_default();
             let wanted = room.len();

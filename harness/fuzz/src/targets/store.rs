@@ -30,6 +30,9 @@ pub const DICTIONARY: &[&str] = &[
 
 const JOURNAL: &str = "journal-1";
 
+/// The search behind damage looks at every byte, and there is nothing new to meet in more of them.
+const INPUT_BYTES_MAX: usize = 12 * 1024;
+
 /// Records longer than this are not looked for behind damage.
 const SOUGHT_BYTES_MAX: usize = 4096;
 
@@ -40,6 +43,7 @@ const SOUGHT_BYTES_MAX: usize = 4096;
 ///
 /// When that does not hold.
 pub fn target(data: &[u8]) {
+    let data = data.get(..INPUT_BYTES_MAX).unwrap_or(data);
     match data.split_first() {
         None => {}
         Some((0, files)) => as_files(files),
