@@ -86,6 +86,9 @@ pub enum Wrong {
     LifeMissing,
     /// The file that tells whose directory it is has another checksum than it says.
     LifeDamaged,
+    /// There is a file that tells whose directory it is, and no journal. So it is for some moments after the
+    /// first start ever; a copy that lacks its journal must not pass for a sound one.
+    JournalMissing,
     /// A journal's beginning is none.
     HeaderDamaged,
     /// No records, though there were some and they had been made safe.
@@ -105,6 +108,9 @@ impl fmt::Display for Wrong {
         f.write_str(match self {
             Self::LifeMissing => "missing, though there is a journal: whose it is cannot be told",
             Self::LifeDamaged => "damaged: its bytes are not what was written",
+            Self::JournalMissing => {
+                "without a journal: lost, or not copied, or killed in the first moments of the first start"
+            }
             Self::HeaderDamaged => "damaged from its beginning: nothing of it can be read",
             Self::Damaged => "damaged: these bytes had been made safe, and are no records now",
             Self::Gap => "no records, though records follow: damaged, or left so by a power cut",
@@ -200,6 +206,9 @@ pub fn examine<D: Disk>(
         if !unreadable.contains(&name) {
             examined.flaw(&name, 0, length, Wrong::Lost);
         }
+    } else if examined.life.is_some() && unreadable.is_empty() {
+        let to = examined.length(life::NAME);
+        examined.flaw(life::NAME, 0, to, Wrong::JournalMissing);
     }
     Ok(examined)
 }
@@ -397,6 +406,10 @@ mod tests {
         let length = whole(&mut disk);
         disk.remove(JOURNAL).unwrap();
         assert_eq!(flaws(&mut disk), [(JOURNAL.to_owned(), 0, length, Wrong::Lost)]);
+        let mut disk = directory(false);
+        let length = super::length(&mut disk, "life").unwrap();
+        disk.remove(JOURNAL).unwrap();
+        assert_eq!(flaws(&mut disk), [("life".to_owned(), 0, length, Wrong::JournalMissing)]);
         let mut disk = directory(true);
         disk.remove("life").unwrap();
         assert_eq!(flaws(&mut disk), [("life".to_owned(), 0, 0, Wrong::LifeMissing)]);

@@ -48,7 +48,9 @@ Examples:
   geoherd serve Hill --config herd.toml             Run one of its servers
   geoherd send IAMAT kiwi +34.068930-118.445127 now Say where you are
   geoherd send WHATSAT kiwi 10 5                    Ask what is near kiwi
-  geoherd status --watch                            See how the herd is";
+  geoherd status --watch                            See how the herd is
+  geoherd dump --output herd.jsonl                  Write down where everybody is
+  geoherd verify --data-dir /var/lib/geoherd/Hill   Check what a server has written down";
 
 #[derive(Debug, Subcommand)]
 enum Command {

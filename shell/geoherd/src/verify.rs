@@ -143,9 +143,6 @@ fn told(path: &Path, inspection: &Inspection) -> String {
             None => writeln!(text, "  {name:width$}  {:>18}  {role}", ""),
         };
     }
-    if examined.counts.is_none() && nonsense.is_none() {
-        text.push_str("  there is no journal: a start with this knows nothing\n");
-    }
     if examined.torn_bytes > 0 {
         let file = examined.counts.as_deref().unwrap_or_default();
         let (bytes, end) = (examined.torn_bytes, examined.end);
