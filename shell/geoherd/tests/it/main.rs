@@ -7,6 +7,7 @@
 mod client;
 mod config;
 mod demo;
+mod dump;
 
 use std::ffi::OsStr;
 use std::io::Write as _;
