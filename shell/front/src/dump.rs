@@ -5,7 +5,7 @@
 //! least of all, and the next walk over all clients takes up where they end.
 
 use herd_node::Node;
-use herd_proto::Report;
+use herd_proto::{Report, UnixTime};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -57,9 +57,9 @@ impl<'a> DumpLine<'a> {
     }
 }
 
-/// Appends the line of a client, if it is known.
-pub(crate) fn write_client(node: &Node, client: &str, out: &mut Vec<u8>) {
-    if let Some(found) = node.locate(client) {
+/// Appends the line of a client, if it is known and has not expired.
+pub(crate) fn write_client(node: &Node, client: &str, now: UnixTime, out: &mut Vec<u8>) {
+    if let Some(found) = node.locate(client, now) {
         DumpLine::of(client, &found.report).write(out);
     }
 }
@@ -188,7 +188,8 @@ pub fn write_all(node: &Node, out: &mut impl Write) -> io::Result<u64> {
         }
         names = names.sorted();
         for name in names.iter() {
-            write_client(node, name, &mut bytes);
+            // A directory does not say what its server lets expire.
+            write_client(node, name, UnixTime::from_nanos(0), &mut bytes);
             if bytes.len() >= CHUNK_BYTES {
                 out.write_all(&bytes)?;
                 bytes.clear();

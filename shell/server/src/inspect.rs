@@ -95,6 +95,7 @@ fn settings(herd: String, name: String, incarnation: u64) -> Settings {
         frames: Versions::CURRENT,
         redundancy: Redundancy::Ways(1),
         forget_after: NEVER,
+        expire_after: None,
         future_skew_max: NEVER,
         line_bytes_max: 0,
         ping_every: NEVER,

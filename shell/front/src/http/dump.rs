@@ -100,9 +100,9 @@ async fn tell_all(host: &Host, chunks: &Chunks) -> Result<(), CutShort> {
         let mut lines = Vec::with_capacity(CHUNK_BYTES);
         let mut at = 0;
         while at < names.len() {
-            host.enter(|node, _| {
+            host.enter(|node, now| {
                 for name in names.slice(at, LINES_A_SLICE) {
-                    write_client(node, name, &mut lines);
+                    write_client(node, name, now.unix, &mut lines);
                 }
             });
             at += LINES_A_SLICE;
