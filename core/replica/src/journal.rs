@@ -10,6 +10,7 @@
 //! Left out on purpose: files, and the form of records in them.
 
 use crate::log::Arrival;
+use crate::mutants::Mutant;
 use crate::origin::{Origin, OriginIx};
 use crate::output::Output;
 use crate::replica::Replica;
@@ -38,13 +39,16 @@ pub enum Journaled<'a> {
         /// Key, time and value.
         record: Record<'a>,
     },
-    /// The stream is held up to here.
+    /// The stream is held up to here; counts from the next [`Settled`](Self::Settled) on.
     Version {
         /// Whose.
         origin: u16,
         /// Its version.
         version: u64,
     },
+    /// All else that was known when the versions before this were told was told before. Without it they
+    /// do not count, since each may rest on what another stream brought, and on that stream's floor.
+    Settled,
     /// See [`StreamState::floor`](crate::StreamState::floor); counts up to the stream's version.
     Floor {
         /// Of which stream.
@@ -119,6 +123,10 @@ struct Journal {
     gone: BTreeSet<Box<[u8]>>,
     /// Nothing was left when it was last polled.
     waiting: bool,
+    /// Versions were told that do not count yet.
+    unsettled: bool,
+    /// The version of this replica's own stream that counts.
+    own: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -159,11 +167,13 @@ impl Replica {
         mut take: impl FnMut(&Journaled<'_>) -> bool,
     ) -> Option<Told> {
         let mut journal = self.journals.kept.remove(&id)?;
+        let early = self.settings.is(Mutant::VersionsJournaledEarly);
         let is_all = self.journal_gone(&mut journal, &mut take)
+            && (!early || self.journal_versions(&mut journal, &mut take))
             && self.journal_entries(&mut journal, &mut take)
             && self.journal_versions(&mut journal, &mut take);
         journal.waiting = is_all;
-        let own = journal.tails.first().map_or(0, |tail| tail.version);
+        let own = journal.own;
         self.journals.kept.insert(id, journal);
         Some(Told { own, is_all })
     }
@@ -225,7 +235,7 @@ impl Replica {
         take: &mut impl FnMut(&Journaled<'_>) -> bool,
     ) -> bool {
         let Some(known) = self.store.find(key) else {
-            return take(&Journaled::Gone { key });
+            return self.settings.is(Mutant::GoneNotJournaled) || take(&Journaled::Gone { key });
         };
         let mut room = true;
         let entry_of = |origin| {
@@ -236,12 +246,16 @@ impl Replica {
         // is gone would lose a safe report, if nothing of this came behind it; so it is told here already.
         for (origin, tail) in (0_u16..).zip(tails) {
             if let Some(entry) = entry_of(origin).filter(|entry| entry.arrival > tail.cursor) {
+                if self.settings.is(Mutant::OvertakenDropped) {
+                    room &= take(&Journaled::Dropped { origin, key });
+                    continue;
+                }
                 let (sequence, record) = (entry.sequence, self.store.record(entry));
                 room &= take(&Journaled::Entry { origin, sequence, record });
             }
         }
         for (origin, _) in (0_u16..).zip(tails) {
-            if entry_of(origin).is_none() {
+            if entry_of(origin).is_none() && !self.settings.is(Mutant::DroppedNotJournaled) {
                 room &= take(&Journaled::Dropped { origin, key });
             }
         }
@@ -278,12 +292,17 @@ impl Replica {
         for ((origin, stream), tail) in (0_u16..).zip(&self.streams).zip(&mut journal.tails) {
             if tail.version < stream.version {
                 tail.version = stream.version;
+                journal.unsettled = true;
                 if !take(&Journaled::Version { origin, version: tail.version }) {
                     return false;
                 }
             }
         }
-        true
+        if !std::mem::take(&mut journal.unsettled) {
+            return true;
+        }
+        journal.own = journal.tails.first().map_or(0, |tail| tail.version);
+        take(&Journaled::Settled)
     }
 
     /// There is something to write down.
@@ -311,6 +330,8 @@ pub struct Restore {
     replica: Replica,
     numbers: BTreeMap<u16, OriginIx>,
     floors: BTreeMap<OriginIx, u64>,
+    /// What was told and does not count yet.
+    versions: BTreeMap<OriginIx, u64>,
     now: Now,
 }
 
@@ -334,6 +355,7 @@ impl Restore {
             replica: Replica::new(settings, now),
             numbers: BTreeMap::new(),
             floors: BTreeMap::new(),
+            versions: BTreeMap::new(),
             now,
         }
     }
@@ -346,6 +368,10 @@ impl Restore {
     pub fn take(&mut self, journaled: &Journaled<'_>) -> Result<(), RestoreError> {
         match *journaled {
             Journaled::Origin { number, origin } => {
+                if number == 0 {
+                    // Another life begins, of which the last one's versions do not count.
+                    self.versions.clear();
+                }
                 let at = self.replica.know(&origin.server, origin.incarnation, self.now);
                 self.numbers.insert(number, at.ok_or(RestoreError::Full)?);
             }
@@ -361,7 +387,12 @@ impl Restore {
             }
             Journaled::Version { origin, version } => {
                 let at = self.known(origin)?;
-                self.raise(at, version);
+                self.versions.insert(at, version);
+            }
+            Journaled::Settled => {
+                for (at, version) in std::mem::take(&mut self.versions) {
+                    self.raise(at, version);
+                }
             }
             Journaled::Floor { origin, sequence } => {
                 let at = self.known(origin)?;
@@ -399,7 +430,9 @@ impl Restore {
             }
         }
         // Links look for floors to tell only where one was raised.
-        self.replica.floors_raised += 1;
+        if !self.replica.settings.is(Mutant::RestoredFloorsUntold) {
+            self.replica.floors_raised += 1;
+        }
         self.replica
     }
 
@@ -413,8 +446,8 @@ impl Restore {
             grave: stream.grave,
         };
         let tails = replica.streams.iter().map(tail).collect();
-        let id = replica.journals.open(Journal { tails, ..Journal::default() });
         let own = replica.own_version();
+        let id = replica.journals.open(Journal { tails, own, ..Journal::default() });
         replica.journals.safe = own;
         (replica, id)
     }
@@ -450,6 +483,7 @@ mod tests {
         Origin(u16, Origin),
         Entry(u16, u64, Vec<u8>, i64, bool, Vec<u8>),
         Version(u16, u64),
+        Settled,
         Floor(u16, u64),
         Gone(Vec<u8>),
         Grave(u16, u64),
@@ -465,6 +499,7 @@ mod tests {
                     Self::Entry(origin, sequence, key.into(), effective_ns, tombstone, value.into())
                 }
                 Journaled::Version { origin, version } => Self::Version(origin, version),
+                Journaled::Settled => Self::Settled,
                 Journaled::Floor { origin, sequence } => Self::Floor(origin, sequence),
                 Journaled::Gone { key } => Self::Gone(key.to_vec()),
                 Journaled::Grave { origin, sequence } => Self::Grave(origin, sequence),
@@ -480,6 +515,7 @@ mod tests {
                     Journaled::Entry { origin, sequence, record }
                 }
                 Self::Version(origin, version) => Journaled::Version { origin, version },
+                Self::Settled => Journaled::Settled,
                 Self::Floor(origin, sequence) => Journaled::Floor { origin, sequence },
                 Self::Gone(ref key) => Journaled::Gone { key },
                 Self::Grave(origin, sequence) => Journaled::Grave { origin, sequence },
@@ -529,6 +565,100 @@ mod tests {
         replica.handle_journaled(told.own);
         assert_eq!((replica.own_version(), replica.journaled()), (2, 1));
         assert_eq!(restored(&lines, 1).get(b"k"), Some(record(b"k", 1, b"x")));
+    }
+
+    /// A replica that has written down that another's report superseded its own.
+    fn superseded() -> (Replica, JournalId, Vec<Line>) {
+        let (mut a, mut b) = linked();
+        let (id, mut lines) = (b.open_journal(), Vec::new());
+        b.update(record(b"k", 1, b"x"), now(20));
+        a.update(record(b"k", 2, b"y"), now(20));
+        talk_at(&mut a, &mut b, now(20));
+        poll(&mut b, id, 99, &mut lines);
+        (b, id, lines)
+    }
+
+    /// As a snapshot does that shows it to be superfluous.
+    fn discard_newest(replica: &mut Replica) {
+        let key = replica.store.find(b"k").unwrap();
+        let (newest, _) = replica.store.winner(key).unwrap();
+        replica.remove(newest);
+    }
+
+    #[test]
+    fn versions_come_behind_the_entries_of_all_streams() {
+        let (_, _, lines) = superseded();
+        let first_version = lines.iter().position(|line| matches!(line, Line::Version(..)));
+        let last_entry = lines.iter().rposition(|line| matches!(line, Line::Entry(..)));
+        assert!(first_version > last_entry, "{lines:?}");
+    }
+
+    #[test]
+    fn versions_count_together_or_not_at_all() {
+        let (_, _, lines) = superseded();
+        let held = |lines: &[Line]| {
+            let replica = restored(lines, 2);
+            replica.streams().skip(1).filter(|stream| stream.version > 0).count()
+        };
+        assert_eq!(held(&lines), 2);
+        for cut in 0..lines.len() {
+            assert_eq!(held(&lines[..cut]), 0, "{:?}", &lines[..cut]);
+        }
+    }
+
+    #[test]
+    fn a_safe_tombstone_outlives_a_report_in_its_place_that_is_not_yet_safe() {
+        let mut b = replica("b");
+        let (id, mut lines) = (b.open_journal(), Vec::new());
+        b.update(record(b"k", 1, b"x"), now(20));
+        b.forget(b"k", now(21));
+        poll(&mut b, id, 99, &mut lines);
+        b.update(record(b"k", 30, b"y"), now(30));
+        while !poll(&mut b, id, 1, &mut lines).is_all {
+            assert!(restored(&lines, 2).get(b"k").is_some(), "{lines:?}");
+        }
+        assert_eq!(shown(&restored(&lines, 2)), shown(&b));
+    }
+
+    #[test]
+    fn what_was_newest_and_is_discarded_is_gone_from_the_journal_too() {
+        let (mut b, id, mut lines) = superseded();
+        discard_newest(&mut b);
+        assert_eq!(b.get(b"k"), Some(record(b"k", 1, b"x")));
+        poll(&mut b, id, 99, &mut lines);
+        assert_eq!(shown(&restored(&lines, 2)), shown(&b));
+    }
+
+    #[test]
+    fn a_journal_that_is_gone_on_with_names_origins_before_it_says_what_of_them_is_gone() {
+        let (_, _, lines) = superseded();
+        let mut settings = settings("b");
+        settings.origin.incarnation = 2;
+        let mut restore = Restore::new(settings, now(50));
+        lines.iter().for_each(|line| restore.take(&line.read()).unwrap());
+        let (mut b, id) = restore.finish_journaled();
+        discard_newest(&mut b);
+        let mut more = Vec::new();
+        poll(&mut b, id, 99, &mut more);
+        let first = more.iter().position(|line| matches!(line, Line::Dropped(..))).unwrap();
+        let origins = more.iter().take(first).filter(|line| matches!(line, Line::Origin(..)));
+        assert_eq!(origins.count(), 3);
+    }
+
+    #[test]
+    fn neighbours_are_told_floors_that_were_written_down() {
+        let a = Origin { server: "a".into(), incarnation: 7 };
+        let b = Origin { server: "b".into(), incarnation: 1 };
+        let version = Line::Version(1, 5);
+        let lines =
+            [Line::Origin(0, b), Line::Origin(1, a), version, Line::Settled, Line::Floor(1, 3)];
+        let mut b = restored(&lines, 2);
+        let mut c = replica("c");
+        b.open_link(LINK, now(50));
+        c.open_link(LINK, now(50));
+        exchange_at(&mut b, &mut c, now(50));
+        let floors = c.links.get(&LINK).map(|link| link.floors_heard.iter().count());
+        assert_eq!(floors, Some(1));
     }
 
     #[derive(Clone, Debug)]

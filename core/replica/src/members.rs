@@ -2,6 +2,7 @@
 //! collected. With it travels what each member says about itself, which is not read here.
 
 use crate::link::Link;
+use crate::mutants::Mutant;
 use crate::origin::{Origin, OriginIx, Stream};
 use crate::replica::Replica;
 use crate::settings::{LinkId, Settings};
@@ -20,6 +21,8 @@ pub(crate) struct Members {
     by_name: BTreeMap<Box<str>, Option<Member>>,
     configured: BTreeSet<Box<str>>,
     told: Instant,
+    /// Its next word counts more than this: the last that others have heard.
+    counted: u64,
     /// What this node says about itself from its next word on.
     about: Box<[u8]>,
     /// Whether that is worth a word of its own.
@@ -114,7 +117,8 @@ impl Members {
     pub(crate) fn new(settings: &Settings, now: Instant) -> Self {
         let by_name = settings.members.iter().map(|name| (name.clone(), None)).collect();
         let configured = settings.members.clone();
-        Self { by_name, configured, told: now, about: Box::default(), about_is_news: false }
+        let about = Box::default();
+        Self { by_name, configured, told: now, counted: 0, about, about_is_news: false }
     }
 
     /// The members that were heard of, beginning with the one at place `from` and going round; each
@@ -243,13 +247,15 @@ impl Replica {
         }
     }
 
-    /// Somebody's config does not name this node any more. It is still here, so its next word must be
-    /// later than that.
+    /// Somebody's config does not name this node any more; or it stopped and goes on with its last life, of
+    /// which the others know the last word. It is here, so its next word must be later than that, and soon.
     fn hear_of_myself(&mut self, name: &str, word: &Member) {
-        if let Some(Some(mine)) = self.members.by_name.get_mut(name)
-            && word.has_left
-        {
-            mine.counter = mine.counter.max(word.counter);
+        let mine = self.members.by_name.get(name).and_then(Option::as_ref);
+        if word.counter > mine.map_or(0, |mine| mine.counter) {
+            self.members.about_is_news = true;
+        }
+        if word.has_left || !self.settings.is(Mutant::WordsCountedAnew) {
+            self.members.counted = self.members.counted.max(word.counter);
         }
     }
 
@@ -308,7 +314,7 @@ impl Replica {
             self.settings.tuning.tell_every_idle
         };
         if !has_left && (mine.is_none() || elapsed >= due) {
-            let counter = mine.map_or(1, |mine| mine.counter + 1);
+            let counter = mine.map_or(0, |mine| mine.counter).max(self.members.counted) + 1;
             let about = self.members.about.clone();
             let heard = now.instant;
             let origin = OriginIx::ME;

@@ -5,7 +5,7 @@
 
 use crate::settings::Settings;
 
-/// One fault.
+/// One fault. Some are made by who writes down what a replica knows: the crate for that, or the simulator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     not(feature = "mutants"),
@@ -92,6 +92,42 @@ pub enum Mutant {
     UnsubscribeNever,
     /// Never asks elsewhere when a stream stands still.
     BehindIgnored,
+    /// Does not write down that a key is gone.
+    GoneNotJournaled,
+    /// Does not write down that what an origin wrote under a key is gone.
+    DroppedNotJournaled,
+    /// Writes down versions before the entries that they count.
+    VersionsJournaledEarly,
+    /// Whoever keeps a journal acknowledges what it has not written yet.
+    AcknowledgedEarly,
+    /// What is written to the next generation counts before that is complete.
+    NextCountsEarly,
+    /// What could not be written is taken as written.
+    FailedTakenAsWritten,
+    /// The generation that counts is written to after the last look at the next one.
+    WrittenWhileCompleting,
+    /// A life that was not closed is gone on with.
+    UncleanGoesOn,
+    /// A life is gone on with in a copy of its directory.
+    CopyGoesOn,
+    /// A generation counts before it is safe.
+    GenerationNotSynced,
+    /// The last generation goes before the next one counts.
+    OldGoesFirst,
+    /// The names of files are not made safe.
+    NamesNotSynced,
+    /// What is torn at the end of a file is not cut off.
+    TornEndKept,
+    /// What stands behind a hole is taken as if there were none.
+    HolesIgnored,
+    /// What an origin wrote in place of a tombstone is written down only after that the tombstone is gone.
+    OvertakenDropped,
+    /// Does not write down that what a snapshot showed to be superfluous is gone.
+    DiscardedNotJournaled,
+    /// Tells neighbours only of floors that it raised in this life.
+    RestoredFloorsUntold,
+    /// Counts its words anew, though it goes on with its last life.
+    WordsCountedAnew,
 }
 
 #[cfg_attr(
@@ -101,7 +137,7 @@ pub enum Mutant {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 56] = [
         Self::CommitEarlyInLog,
         Self::CommitEarlyInSweep,
         Self::AdvanceOnEntry,
@@ -140,6 +176,24 @@ impl Mutant {
         Self::WakeForgotten,
         Self::UnsubscribeNever,
         Self::BehindIgnored,
+        Self::GoneNotJournaled,
+        Self::DroppedNotJournaled,
+        Self::VersionsJournaledEarly,
+        Self::AcknowledgedEarly,
+        Self::NextCountsEarly,
+        Self::FailedTakenAsWritten,
+        Self::WrittenWhileCompleting,
+        Self::UncleanGoesOn,
+        Self::CopyGoesOn,
+        Self::GenerationNotSynced,
+        Self::OldGoesFirst,
+        Self::NamesNotSynced,
+        Self::TornEndKept,
+        Self::HolesIgnored,
+        Self::OvertakenDropped,
+        Self::DiscardedNotJournaled,
+        Self::RestoredFloorsUntold,
+        Self::WordsCountedAnew,
     ];
 }
 

@@ -490,7 +490,10 @@ impl Replica {
         let key = self.store.entry(at).map(Entry::key);
         // One that is superseded would lose again; this one would win.
         if let Some(key) = key.filter(|&key| self.store.winner(key).is_some_and(|(w, _)| w == at)) {
-            self.note_gone(key);
+            let is_last = self.store.entries_of(key).count() == 1;
+            if is_last || !self.settings.is(Mutant::DiscardedNotJournaled) {
+                self.note_gone(key);
+            }
             self.changed = true;
             self.feed.note(key, &mut self.store);
         }

@@ -15,6 +15,7 @@ mod file;
 mod life;
 mod line;
 mod memory;
+mod mutants;
 mod storage;
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,7 @@ mod kind {
     pub(super) const GRAVE: u8 = 6;
     pub(super) const GONE: u8 = 7;
     pub(super) const DROPPED: u8 = 8;
+    pub(super) const SETTLED: u8 = 9;
     pub(super) const SYNCED: u8 = 16;
 }
 
@@ -66,6 +67,7 @@ impl<'a> Line<'a> {
             Self::Of(Journaled::Version { origin, version }) => {
                 put(kind::VERSION, &[origin.into(), version]);
             }
+            Self::Of(Journaled::Settled) => put(kind::SETTLED, &[]),
             Self::Of(Journaled::Floor { origin, sequence }) => {
                 put(kind::FLOOR, &[origin.into(), sequence]);
             }
@@ -114,6 +116,7 @@ impl<'a> Line<'a> {
                 let (origin, sequence) = (fields.small()?, fields.number()?);
                 Self::Of(Journaled::Grave { origin, sequence })
             }
+            kind::SETTLED => Self::Of(Journaled::Settled),
             kind::GONE => Self::Of(Journaled::Gone { key: fields.rest() }),
             kind::DROPPED => {
                 Self::Of(Journaled::Dropped { origin: fields.small()?, key: fields.rest() })
@@ -126,7 +129,7 @@ impl<'a> Line<'a> {
 
     /// Whether a record may begin so: a quick look, for the search behind damage.
     pub(crate) fn may_begin(byte: u8) -> bool {
-        matches!(byte, kind::ORIGIN..=kind::DROPPED | kind::SYNCED)
+        matches!(byte, kind::ORIGIN..=kind::SETTLED | kind::SYNCED)
     }
 }
 
@@ -151,6 +154,7 @@ mod tests {
             Line::Of(entry(record(false, b"Hill +1+2 3 +0.1"))),
             Line::Of(entry(record(true, b""))),
             Line::Of(Journaled::Version { origin: 1, version: 128 }),
+            Line::Of(Journaled::Settled),
             Line::Of(Journaled::Floor { origin: 1, sequence: 127 }),
             Line::Of(Journaled::Grave { origin: 1, sequence: 126 }),
             Line::Of(Journaled::Gone { key: b"kiwi" }),

@@ -15,6 +15,7 @@ use crate::examine::read_life;
 use crate::file::{Batch, Ended, HEADER_BYTES, Header, Hole, header, read_header, read_records};
 use crate::life::{self, Closed, Life};
 use crate::line::Line;
+use crate::mutants::Fault;
 use herd_replica::{Journaled, Origin};
 use std::io;
 
@@ -39,6 +40,8 @@ pub struct Storage<D> {
     /// Files that are not thrown away, but set aside.
     unsound: Vec<String>,
     seed: u64,
+    /// Made on purpose.
+    fault: Option<Fault>,
 }
 
 #[derive(Clone, Debug)]
@@ -142,7 +145,26 @@ impl<D: Disk> Storage<D> {
         let life = read_life(&mut disk)?;
         let numbers = disk.names()?;
         let greatest = numbers.iter().filter_map(|name| number_of(name)).max().unwrap_or(0);
-        Ok(Self { disk, life, live: None, next: None, greatest, unsound: Vec::new(), seed })
+        Ok(Self {
+            disk,
+            life,
+            live: None,
+            next: None,
+            greatest,
+            unsound: Vec::new(),
+            seed,
+            fault: None,
+        })
+    }
+
+    /// From now on makes a fault, if it is one that is made here.
+    #[cfg(feature = "mutants")]
+    pub fn set_mutant(&mut self, mutant: Option<herd_replica::Mutant>) {
+        self.fault = mutant.and_then(Fault::of);
+    }
+
+    fn is(&self, fault: Fault) -> bool {
+        self.fault == Some(fault)
     }
 
     /// Whose directory it is, and how its last life ended; none if it is new, or that file is damaged.
@@ -184,8 +206,9 @@ impl<D: Disk> Storage<D> {
         let Candidates { counts, unreadable } = candidates(&mut self.disk)?;
         let mut loaded = Loaded { unreadable, ..Loaded::default() };
         if let Some((name, id)) = counts {
+            let ignored = self.is(Fault::HolesIgnored);
             let ended = read_records(&mut self.disk, &name, id, |line, behind_hole| {
-                hand_over(line, behind_hole, &mut take);
+                hand_over(line, behind_hole && !ignored, &mut take);
                 Ok::<_, io::Error>(())
             })?;
             self.take_up(name, id, ended, &mut loaded)?;
@@ -202,10 +225,12 @@ impl<D: Disk> Storage<D> {
         ended: Ended,
         loaded: &mut Loaded,
     ) -> Result<(), OpenError> {
-        let Ended { end, torn, records, holes } = ended;
+        let Ended { mut end, torn, records, holes } = ended;
         let number = number_of(&name).unwrap_or(0);
-        if holes.is_empty() {
-            if torn > 0 {
+        if holes.is_empty() || self.is(Fault::HolesIgnored) {
+            if self.is(Fault::TornEndKept) {
+                end += torn;
+            } else if torn > 0 {
                 self.disk.truncate(&name, end)?;
             }
             // It may bear its name only until the next power cut: a process that ended may not have come to
@@ -379,10 +404,19 @@ impl<D: Disk> Storage<D> {
     ///
     /// [`WriteError`]; ask [`is_sound`](Self::is_sound) whether there still is a file to write to.
     pub fn complete(&mut self) -> Result<(), WriteError> {
-        self.sync(Part::Next)?;
+        if !self.is(Fault::GenerationNotSynced) {
+            self.sync(Part::Next)?;
+        }
+        if self.is(Fault::OldGoesFirst)
+            && let Some(live) = self.live.take()
+        {
+            self.disk.remove(&live.name)?;
+        }
         let Some(mut next) = self.next.take() else { return Err(WriteError::NoFile) };
         let name = format!("{WHOLE}{}", next.number);
-        let renamed = self.disk.rename(&next.name, &name).and_then(|()| self.disk.sync_names());
+        let unsynced = self.is(Fault::NamesNotSynced);
+        let renamed = self.disk.rename(&next.name, &name);
+        let renamed = renamed.and_then(|()| if unsynced { Ok(()) } else { self.disk.sync_names() });
         if let Err(error) = renamed {
             // Which of the two a start would find is not known, so neither is gone on with. Nothing is lost:
             // both hold everything that was made safe.

@@ -1,9 +1,11 @@
 //! One history from one seed: its nodes, their clocks, and what is done to them.
 
 use crate::chance::Chance;
+use crate::disk::Directory;
+use crate::keeper::{Keeper, Waiting};
 use crate::membership::Standing;
 use crate::net::Wire;
-use crate::oracle::{Lawful, Oracle, digits};
+use crate::oracle::{Lawful, Oracle, digits, rank};
 use crate::plan::{Graph, Kind, Plan, Step, Time, nanos};
 use crate::report::Report;
 use herd_proto::{Instant, Now, UnixTime};
@@ -69,12 +71,19 @@ pub(crate) fn run_plan(
 pub(crate) struct Sim {
     pub(crate) plan: Plan,
     pub(crate) chance: Chance,
-    mutant: Option<Mutant>,
+    pub(crate) mutant: Option<Mutant>,
     pub(crate) now_ns: u64,
     pub(crate) nodes: Vec<Option<Replica>>,
     /// How far each node's wall clock is ahead now.
     skews_s: Vec<i64>,
-    lives: u64,
+    pub(crate) lives: u64,
+    /// The directory of each node that has one, and who writes to it.
+    pub(crate) directories: Vec<Option<Directory>>,
+    pub(crate) keepers: Vec<Option<Keeper>>,
+    /// Directories so far, copies among them.
+    pub(crate) places: u64,
+    /// What was found to be wrong where nothing could be returned.
+    pub(crate) fault: Option<String>,
     pub(crate) standing: Vec<Standing>,
     pub(crate) wires: Vec<Wire>,
     pub(crate) links: u64,
@@ -110,6 +119,10 @@ impl Sim {
             mutant,
             now_ns: 0,
             lives: 0,
+            directories: Vec::new(),
+            keepers: Vec::new(),
+            places: 0,
+            fault: None,
             wires: Vec::new(),
             links: 0,
             dial_at: None,
@@ -122,6 +135,12 @@ impl Sim {
             trace: trace.then(Vec::new),
         };
         sim.note(|sim| format!("{:?}", sim.plan));
+        for node in 0..sim.plan.nodes {
+            let disk = sim.plan.disks.get(node).copied().flatten();
+            sim.places += 1;
+            sim.directories.push(disk.map(|disk| Directory::new(disk, sim.places)));
+            sim.keepers.push(None);
+        }
         for node in 0..sim.plan.nodes {
             if sim.plan.guest == Some(node) {
                 sim.oracle.end(node);
@@ -168,11 +187,10 @@ impl Sim {
         }
     }
 
-    pub(crate) fn start(&mut self, node: usize) {
-        self.lives += 1;
-        let incarnation = if self.mutant == Some(Mutant::IncarnationKept) { 1 } else { self.lives };
+    /// What a node is told at its start.
+    pub(crate) fn settings(&mut self, node: usize, incarnation: u64) -> Settings {
         let idle_max = Duration::from_secs(5);
-        let settings = Settings {
+        Settings {
             origin: Origin { server: name(node), incarnation },
             members: self.standing[node].config.iter().copied().map(name).collect(),
             redundancy: match self.plan.redundancy {
@@ -194,12 +212,34 @@ impl Sim {
                 audit_settle: AUDIT_SETTLE,
                 ..Tuning::default()
             },
+        }
+    }
+
+    pub(crate) fn start(&mut self, node: usize) {
+        self.lives += 1;
+        let incarnation = if self.mutant == Some(Mutant::IncarnationKept) { 1 } else { self.lives };
+        let replica = if self.directories[node].is_some() {
+            match self.read_disk(node, incarnation) {
+                Ok(Some(replica)) => replica,
+                // It cannot start; later it may.
+                Ok(None) => return,
+                Err(what) => {
+                    self.fault = Some(what);
+                    return;
+                }
+            }
+        } else {
+            Replica::new(self.settings(node, incarnation), self.now(node))
         };
-        self.note(|sim| format!("start {node} as {}", sim.lives));
-        self.nodes[node] = Some(Replica::new(settings, self.now(node)));
+        self.nodes[node] = Some(replica);
         self.oracle.begin(node, self.now_ns);
         self.forget_members(node);
+        if self.standing[node].is_out {
+            // What is on its disk nobody waited for.
+            self.excuse(node, true);
+        }
         self.dial_at = None;
+        self.fed.push(node);
     }
 
     fn history(&mut self) -> Result<(), String> {
@@ -259,6 +299,27 @@ impl Sim {
             Step::TakeOut(node, tellers) => self.take_out(node, tellers),
             Step::PutBack(node) => self.put_back(node),
             Step::Leave(node) => self.leave(node),
+            Step::Stop(node) => self.stop(node),
+            Step::PowerCut(node) => self.cut_power(node),
+            Step::KillAll { power } => {
+                self.report.disks.all_at_once += 1;
+                for node in 0..self.plan.nodes {
+                    if power { self.cut_power(node) } else { self.crash(node) }
+                }
+            }
+            Step::StartAll => {
+                for node in 0..self.plan.nodes {
+                    if self.nodes[node].is_none() && !self.standing[node].is_out {
+                        self.start(node);
+                    }
+                }
+            }
+            Step::Disk(node, trouble) => self.trouble(node, trouble),
+            Step::Anew(node) => {
+                if let Some(keeper) = &mut self.keepers[node] {
+                    keeper.begin_anew(self.now_ns);
+                }
+            }
         }
         self.look_at_fed()
     }
@@ -303,6 +364,8 @@ impl Sim {
             self.report.revenants += u64::from(lawful == Lawful::Anew);
             self.report.futures += u64::from(effective_ns > wall + 30 * second);
             self.latest_ns = self.latest_ns.max(effective_ns);
+            let rank = rank(&record);
+            self.await_safety(node, key, rank);
         }
         self.note(|_| format!("  {key} {effective_ns} {value}: {applied:?}"));
         self.touched(node)
@@ -323,12 +386,36 @@ impl Sim {
             *forgotten = (*forgotten).max(record.effective_ns);
             self.latest_ns = self.latest_ns.max(record.effective_ns);
             self.report.forgets += 1;
+            let rank = rank(&record);
+            self.await_safety(node, key, rank);
             self.note(|_| "  forgotten".to_owned());
         }
         self.touched(node)
     }
 
+    /// A node writes down everything and stops.
+    fn stop(&mut self, node: usize) {
+        if let (Some(replica), Some(mut keeper)) =
+            (&mut self.nodes[node], self.keepers[node].take())
+        {
+            let waiting = std::mem::take(&mut keeper.waiting);
+            if keeper.close(replica) {
+                self.report.disks.stops += 1;
+                for Waiting { key, rank, .. } in waiting {
+                    self.oracle.acknowledged(node, key, rank, self.now_ns);
+                }
+                if let Some(directory) = &mut self.directories[node] {
+                    directory.durable_ns = self.now_ns;
+                }
+            } else {
+                self.report.disks.stops_failed += 1;
+            }
+        }
+        self.crash(node);
+    }
+
     pub(crate) fn crash(&mut self, node: usize) {
+        self.kill_keeper(node);
         self.report.crashes += u64::from(self.nodes[node].is_some());
         if let Some(replica) = self.nodes[node].take() {
             self.report.happenings.add(&replica.happenings());

@@ -13,24 +13,29 @@
 
 mod broadcast;
 mod chance;
+mod disk;
 mod history;
 mod jobs;
+mod keeper;
 mod membership;
 mod net;
 mod network;
 pub mod nodes;
 mod oracle;
+mod outages;
 mod plan;
 mod report;
 mod rest;
+mod restore;
 mod shrink;
 mod temper;
 
 pub use broadcast::{Bar, Figures, Mesh, Setting, broadcast, settings};
+pub use disk::Trouble;
 pub use history::{Failure, run, shrink};
 pub use jobs::{Batch, Outcome};
-pub use plan::{Graph, Kind, Plan, Step, Time};
-pub use report::Report;
+pub use plan::{DiskPlan, Fsync, Graph, Kind, Plan, Step, Time};
+pub use report::{Disks, Report};
 
 #[cfg(test)]
 mod tests {

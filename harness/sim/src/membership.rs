@@ -143,7 +143,7 @@ impl Sim {
         !self.standing[node].has_left && others.filter_map(|(_, r)| r.as_ref()).all(waits)
     }
 
-    fn excuse(&mut self, node: usize, uncommitted: bool) {
+    pub(crate) fn excuse(&mut self, node: usize, uncommitted: bool) {
         let Some(replica) = &self.nodes[node] else { return };
         let others =
             self.nodes.iter().enumerate().filter(|&(other, _)| other != node || uncommitted);

@@ -28,7 +28,8 @@ impl Sim {
         let ticks = self.nodes.iter().flatten().map(|replica| replica.poll_timeout().nanos());
         let wires = self.wires.iter().map(|wire| wire.next_at(DEAD_AFTER_NS));
         let wires = wires.fold(u64::MAX, u64::min);
-        ticks.fold(wires, u64::min)
+        let keepers = self.keepers.iter().flatten().map(|keeper| keeper.at_ns);
+        ticks.chain(keepers).fold(wires, u64::min)
     }
 
     /// When an edge without a connection is dialed next.
@@ -92,6 +93,9 @@ impl Sim {
             if let Some(replica) = self.nodes[node].as_mut().filter(due) {
                 replica.handle_timeout(now);
                 self.touched(node)?;
+            }
+            if self.keepers[node].as_ref().is_some_and(|keeper| keeper.at_ns <= self.now_ns) {
+                self.keep(node)?;
             }
         }
         self.look_at_fed()
@@ -326,7 +330,7 @@ impl Sim {
         while let Some(node) = self.fed.pop() {
             self.touched(node)?;
         }
-        Ok(())
+        self.fault.take().map_or(Ok(()), Err)
     }
 
     /// A node has been fed: what it asks for is done, and what it shows is checked.
@@ -353,8 +357,12 @@ impl Sim {
                 Output::Event(Event::AuditRepaired { records }) => {
                     return Err(format!("node {node} repairs {records} records"));
                 }
-                // No journal is kept.
-                Output::Journal | Output::Journaled(_) => {}
+                Output::Journal => {
+                    if let Some(keeper) = &mut self.keepers[node] {
+                        keeper.wake(self.now_ns);
+                    }
+                }
+                Output::Journaled(_) => self.acknowledge(node),
                 Output::Event(Event::OwnStreamAhead) => {
                     return Err(format!("node {node} lost part of its own stream"));
                 }

@@ -19,6 +19,10 @@ pub(crate) struct Oracle {
     origins: BTreeMap<Origin, usize>,
     /// What each origin wrote from its clients, by its numbers.
     issued: Vec<Vec<(u64, u64, Rank)>>,
+    /// How far each origin was seen to have numbered its own updates.
+    numbered: Vec<u64>,
+    /// What the clients of each node that has a disk were told to be safe.
+    acknowledged: Vec<Vec<Acknowledged>>,
     keys: BTreeMap<u64, Key>,
 }
 
@@ -30,6 +34,14 @@ struct Key {
     accepted: BTreeMap<Rank, Lawful>,
     /// Every tombstone that a client asked for, and when.
     forgotten: Vec<(Rank, u64)>,
+}
+
+/// A report of which its client was told that it is safe.
+#[derive(Clone, Copy, Debug)]
+struct Acknowledged {
+    key: u64,
+    rank: Rank,
+    at_ns: u64,
 }
 
 /// Whether a record below a tombstone may be shown after it.
@@ -130,6 +142,55 @@ impl Oracle {
         }
     }
 
+    /// A client was told that its report is safe.
+    pub(crate) fn acknowledged(&mut self, node: usize, key: u64, rank: Rank, now_ns: u64) {
+        if self.acknowledged.len() <= node {
+            self.acknowledged.resize_with(node + 1, Vec::new);
+        }
+        self.acknowledged[node].push(Acknowledged { key, rank, at_ns: now_ns });
+    }
+
+    /// Of what a node's clients were told to be safe only what they were told until then need be.
+    pub(crate) fn void(&mut self, node: usize, until_ns: u64) {
+        if let Some(acknowledged) = self.acknowledged.get_mut(node) {
+            acknowledged.retain(|one| one.at_ns <= until_ns);
+        }
+    }
+
+    /// Some node has lost more than it knows, though others believe it to hold that: whatever was forgotten
+    /// may be known to it and them alone.
+    pub(crate) fn excuse_forgotten(&mut self) {
+        for key in self.keys.values_mut() {
+            let Some(&(last, _)) = key.forgotten.iter().max_by_key(|(rank, _)| rank.ns) else {
+                continue;
+            };
+            for (rank, lawful) in &mut key.accepted {
+                if (rank.ns, rank.tombstone) <= (last.ns, true) {
+                    *lawful = Lawful::Anew;
+                }
+            }
+        }
+    }
+
+    /// A node shows what its clients were told to be safe, though it has just been read from its disk.
+    pub(crate) fn check_safe(&self, node: usize, replica: &Replica) -> Result<(), String> {
+        let acknowledged = self.acknowledged.get(node).map(|a| &a[..]).unwrap_or_default();
+        for one in acknowledged {
+            let shown = shown(replica, one.key);
+            if !self.covers(one.key, shown, one.rank) {
+                return Err(format!(
+                    "what was safe at node {node} is lost: {one:?}, but {shown:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// How much every node that has a disk must hold.
+    pub(crate) fn check_all_safe(&self, replica: &Replica) -> Result<(), String> {
+        (0..self.acknowledged.len()).try_for_each(|node| self.check_safe(node, replica))
+    }
+
     /// What `replica` may hold and not all of `holders` do counts as said anew: they do not wait for it.
     pub(crate) fn excuse(&mut self, replica: &Replica, holders: &[&Replica]) {
         for stream in replica.streams() {
@@ -156,6 +217,7 @@ impl Oracle {
         let number = self.origins.len();
         self.origins.insert(origin.clone(), number);
         self.issued.push(Vec::new());
+        self.numbered.push(0);
         number
     }
 
@@ -231,6 +293,16 @@ impl Oracle {
                 Some(known) => known,
                 None => (self.origin(stream.origin), 0),
             };
+            if at == 0
+                && let Some(numbered) = self.numbered.get_mut(origin)
+            {
+                if version < *numbered {
+                    return Err(format!(
+                        "node {node} numbers from {version} again: was {numbered}"
+                    ));
+                }
+                *numbered = version;
+            }
             if version < before {
                 let origin = stream.origin;
                 return Err(format!("node {node} went back on {origin:?}: {before} to {version}"));

@@ -1,5 +1,6 @@
 //! What kind of history a seed makes.
 
+use crate::disk::Trouble;
 use std::time::Duration;
 
 /// The size and temper of one history, and what happens in it.
@@ -43,8 +44,38 @@ pub struct Plan {
     pub anew: bool,
     /// How far each node's wall clock is ahead, in seconds.
     pub skews_s: Vec<i64>,
+    /// The disk of each node that has one.
+    pub disks: Vec<Option<DiskPlan>>,
     /// What happens, each after a pause.
     pub steps: Vec<(Duration, Step)>,
+}
+
+/// A node's disk, and how it is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskPlan {
+    /// When what was written is made safe.
+    pub fsync: Fsync,
+    /// Records written at once.
+    pub piece: usize,
+    /// A write takes at most so long.
+    pub write: Duration,
+    /// To make it safe takes at most so long.
+    pub sync: Duration,
+    /// After so many records a generation begins anew.
+    pub anew: u64,
+    /// It says from the start that things are safe that are not.
+    pub lies: bool,
+}
+
+/// When what was written is made safe against power cuts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fsync {
+    /// Before anything is acknowledged.
+    Always,
+    /// So often.
+    Every(Duration),
+    /// When the system likes.
+    Never,
 }
 
 /// What a history is mostly about.
@@ -163,6 +194,21 @@ pub enum Step {
     PutBack(usize),
     /// It says that it leaves.
     Leave(usize),
+    /// A node with a disk stops, having written down everything; others lose their memory.
+    Stop(usize),
+    /// The power of a node is cut: of its disk what was not safe may be gone.
+    PowerCut(usize),
+    /// All nodes are killed at once, or, if so, the power of all is cut.
+    KillAll {
+        /// Whether it is.
+        power: bool,
+    },
+    /// All nodes that are not up start.
+    StartAll,
+    /// A disk has some trouble.
+    Disk(usize, Trouble),
+    /// A node's journal begins anew.
+    Anew(usize),
 }
 
 /// Of which time a report is.

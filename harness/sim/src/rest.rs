@@ -1,5 +1,6 @@
 //! The end of a history: everything is healed, and then all must come to agree, and to rest.
 
+use crate::disk::Trouble;
 use crate::history::{SECOND_NS, Sim};
 use crate::plan::{Step, Time, nanos};
 use herd_replica::{Happenings, Record, Replica};
@@ -19,6 +20,7 @@ impl Sim {
         self.come_to_rest()?;
         self.write_once_more()?;
         self.come_to_rest()?;
+        self.hear_of_all()?;
         self.check_rest()
     }
 
@@ -34,9 +36,11 @@ impl Sim {
             self.set_cut(edge, [false; 2]);
         }
         for node in 0..self.plan.nodes {
+            self.trouble(node, Trouble::Mended);
             self.put_back(node);
             if self.plan.lost == Some(node) {
                 self.crash(node);
+                self.oracle.void(node, 0);
             } else if self.nodes[node].is_none() {
                 self.start(node);
             }
@@ -100,13 +104,49 @@ impl Sim {
         Err(format!("{nodes} writes are sent {sent} times"))
     }
 
+    /// Who goes on with its last life is heard as one that is new: all know the last word of all.
+    fn hear_of_all(&mut self) -> Result<(), String> {
+        let end = self.now_ns + REST_MAX_S * SECOND_NS;
+        while self.report.disks.closed > 0
+            && let Some((hearer, teller)) = self.unheard()
+        {
+            if self.now_ns > end {
+                return Err(format!("node {hearer} at rest does not hear {teller}"));
+            }
+            self.run_until(self.now_ns + SECOND_NS)?;
+        }
+        Ok(())
+    }
+
+    /// A node, and another whose last word it has not heard.
+    fn unheard(&self) -> Option<(usize, usize)> {
+        let nodes =
+            || self.nodes.iter().enumerate().filter_map(|(at, node)| Some((at, node.as_ref()?)));
+        let has_heard = |hearer: &Replica, teller: &Replica| {
+            let own = teller.streams().next()?;
+            let word = hearer.members().find_map(|m| m.word.filter(|w| w.origin == own.origin))?;
+            let (_, version) = word.versions.iter().find(|(origin, _)| *origin == own.origin)?;
+            Some(*version == own.version)
+        };
+        nodes().find_map(|(hearer, replica)| {
+            let mut others = nodes().filter(|&(other, _)| other != hearer);
+            let (teller, _) = others.find(|(_, other)| has_heard(replica, other) != Some(true))?;
+            Some((hearer, teller))
+        })
+    }
+
     /// What holds of nodes that are all up, whole and quiet.
-    fn check_rest(&self) -> Result<(), String> {
+    fn check_rest(&mut self) -> Result<(), String> {
+        for node in 0..self.plan.nodes {
+            self.come_to_rest_on_disk(node)?;
+            self.check_disk(node)?;
+        }
         let nodes: Vec<_> = self.nodes.iter().flatten().collect();
         let adopted: u64 = nodes.iter().map(|replica| replica.happenings().adopted).sum();
         for (node, replica) in self.nodes.iter().enumerate() {
             let Some(replica) = replica else { continue };
             self.oracle.check_end(node, replica)?;
+            self.oracle.check_all_safe(replica)?;
             if replica.is_bootstrapping() {
                 return Err(format!("node {node} is bootstrapping at rest"));
             }
@@ -116,13 +156,13 @@ impl Sim {
                 if furthest != Some(stream.version) {
                     return Err(format!("node {node} at rest: {stream:?} of {furthest:?}"));
                 }
-                if stream.upstreams == 0 && adopted == 0 && self.report.crashes == 0 {
+                if stream.upstreams == 0 && adopted == 0 && !self.report.has_restarts() {
                     return Err(format!("node {node} at rest does not ask: {stream:?}"));
                 }
             }
             let census = replica.census();
             // Orphans issued again may keep their old entries until somebody writes the key.
-            if adopted == 0 && self.report.crashes == 0 && census.entries != census.keys {
+            if adopted == 0 && !self.report.has_restarts() && census.entries != census.keys {
                 return Err(format!("node {node} at rest holds too much: {census:?}"));
             }
             let pieces = replica.streams().count() as u64 * self.plan.segment_arrivals;
@@ -158,7 +198,7 @@ impl Sim {
 }
 
 /// A key that `one` shows and `other` does not, or not so; tombstones left out.
-fn difference(one: &Replica, other: &Replica) -> Option<(String, String)> {
+pub(crate) fn difference(one: &Replica, other: &Replica) -> Option<(String, String)> {
     let alive = one.records().filter(|record| !record.tombstone);
     let text = |record: &Record<'_>| {
         let Record { effective_ns, tombstone, .. } = *record;

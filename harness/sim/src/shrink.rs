@@ -99,17 +99,23 @@ impl Shrinker {
     }
 
     fn simpler(&mut self) {
-        let changes: [fn(&mut Plan); 6] = [
+        let changes: [fn(&mut Plan); 7] = [
             |plan| plan.delay = Duration::ZERO,
             |plan| plan.slow_links = 0,
             |plan| plan.window = 64,
             |plan| plan.redundancy = 1,
             |plan| plan.guest = None,
             |plan| plan.skews_s.fill(0),
+            |plan| plan.disks.fill(None),
         ];
         for change in changes {
             let mut plan = self.plan.clone();
             change(&mut plan);
+            self.accept(plan);
+        }
+        for node in 0..self.plan.disks.len() {
+            let mut plan = self.plan.clone();
+            plan.disks[node] = None;
             self.accept(plan);
         }
     }
@@ -134,11 +140,15 @@ impl Step {
             | Self::Isolate(node)
             | Self::TakeOut(node, _)
             | Self::PutBack(node)
+            | Self::Stop(node)
+            | Self::PowerCut(node)
+            | Self::Disk(node, _)
+            | Self::Anew(node)
             | Self::Leave(node) => Some(node),
             Self::Cut(a, b, _) | Self::Mend(a, b) | Self::Break(a, b) | Self::Double(a, b) => {
                 Some(a.max(b))
             }
-            Self::Split(_) | Self::MendAll => None,
+            Self::Split(_) | Self::MendAll | Self::KillAll { .. } | Self::StartAll => None,
         }
     }
 }

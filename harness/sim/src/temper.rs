@@ -81,6 +81,7 @@ impl Plan {
                 .map(|_| i64::try_from(chance.below(2 * skew_s + 1)).unwrap_or(0))
                 .map(|s| s - skew_s.cast_signed())
                 .collect(),
+            disks: vec![None; nodes],
             steps: Vec::new(),
         };
         let temper = Temper::of(&mut plan, chance);
@@ -91,6 +92,7 @@ impl Plan {
         if !plan.calm && chance.per_mille(300) && plan.is_connected_without(Some(lost)) {
             plan.lost = Some(lost);
         }
+        plan.give_disks(chance);
         plan
     }
 

@@ -221,3 +221,36 @@ fn what_was_issued_again_while_out_is_not_passed_over() {
     assert!(a.get(b"k2").is_some());
     assert_eq!(a.get(b"k2"), b.get(b"k2"));
 }
+
+#[test]
+fn who_goes_on_with_its_last_life_is_heard_though_it_counts_its_words_anew() {
+    let (mut a, mut b) = linked();
+    let pass = |a: &mut Replica, b: &mut Replica, seconds: std::ops::Range<u64>| {
+        for second in seconds {
+            a.handle_timeout(at(second));
+            b.handle_timeout(at(second));
+            talk_at(a, b, at(second));
+        }
+    };
+    pass(&mut a, &mut b, 1..60);
+    b.close_link(LINK, at(60));
+    // Nothing is missing, and nothing but its own words is counted anew.
+    let mut a = crate::Restore::new(crate::tests::settings("a"), at(60)).finish();
+    a.open_link(LinkId(2), at(60));
+    b.open_link(LinkId(2), at(60));
+    for second in 60..65 {
+        crate::tests::talk_on(LinkId(2), &mut a, &mut b, at(second));
+        a.handle_timeout(at(second));
+        b.handle_timeout(at(second));
+    }
+    a.update(record(b"k", 1, b"x"), at(65));
+    for second in 65..69 {
+        a.handle_timeout(at(second));
+        b.handle_timeout(at(second));
+        crate::tests::talk_on(LinkId(2), &mut a, &mut b, at(second));
+    }
+    let word_of_a = b.members().find(|member| member.name == "a").and_then(|member| member.word);
+    let versions: Vec<_> =
+        word_of_a.unwrap().versions.iter().map(|&(_, version)| version).collect();
+    assert_eq!(versions, [1, 0]);
+}

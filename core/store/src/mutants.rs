@@ -1,0 +1,29 @@
+//! Faults to be made on purpose: see those of `herd-replica`, of which these are some.
+//!
+//! Only with the feature `mutants`; without it none is ever made.
+
+/// One fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "mutants"), expect(dead_code, reason = "made only there"))]
+pub(crate) enum Fault {
+    GenerationNotSynced,
+    OldGoesFirst,
+    NamesNotSynced,
+    TornEndKept,
+    HolesIgnored,
+}
+
+#[cfg(feature = "mutants")]
+impl Fault {
+    pub(crate) fn of(mutant: herd_replica::Mutant) -> Option<Self> {
+        use herd_replica::Mutant;
+        match mutant {
+            Mutant::GenerationNotSynced => Some(Self::GenerationNotSynced),
+            Mutant::OldGoesFirst => Some(Self::OldGoesFirst),
+            Mutant::NamesNotSynced => Some(Self::NamesNotSynced),
+            Mutant::TornEndKept => Some(Self::TornEndKept),
+            Mutant::HolesIgnored => Some(Self::HolesIgnored),
+            _ => None,
+        }
+    }
+}
