@@ -17,13 +17,13 @@ pub(crate) enum Fault {
 impl Fault {
     pub(crate) fn of(mutant: herd_replica::Mutant) -> Option<Self> {
         use herd_replica::Mutant;
-        match mutant {
-            Mutant::GenerationNotSynced => Some(Self::GenerationNotSynced),
-            Mutant::OldGoesFirst => Some(Self::OldGoesFirst),
-            Mutant::NamesNotSynced => Some(Self::NamesNotSynced),
-            Mutant::TornEndKept => Some(Self::TornEndKept),
-            Mutant::HolesIgnored => Some(Self::HolesIgnored),
-            _ => None,
-        }
+        let made_here = [
+            (Mutant::GenerationNotSynced, Self::GenerationNotSynced),
+            (Mutant::OldGoesFirst, Self::OldGoesFirst),
+            (Mutant::NamesNotSynced, Self::NamesNotSynced),
+            (Mutant::TornEndKept, Self::TornEndKept),
+            (Mutant::HolesIgnored, Self::HolesIgnored),
+        ];
+        made_here.into_iter().find(|(of, _)| *of == mutant).map(|(_, fault)| fault)
     }
 }

@@ -56,6 +56,16 @@ impl Disk for Shared {
     }
 }
 
+/// A copy of a directory.
+#[derive(Debug)]
+struct Copied {
+    disk: Shared,
+    /// When it was made.
+    at_ns: u64,
+    /// What was written but not safe then is not safe in the copy either, whatever came of it here since.
+    durable_ns: u64,
+}
+
 /// One node's directory.
 #[derive(Debug)]
 pub(crate) struct Directory {
@@ -65,8 +75,8 @@ pub(crate) struct Directory {
     pub(crate) place: u64,
     /// It has said that something was safe that was not.
     has_lied: bool,
-    /// As it was earlier, and when.
-    copy: Option<(Shared, u64)>,
+    /// As it was earlier.
+    copy: Option<Copied>,
     /// What is written when acknowledged by now lasts.
     pub(crate) durable_ns: u64,
 }
@@ -127,11 +137,16 @@ impl Sim {
                 directory.has_lied = true;
                 disk.with(|disk| disk.lies = true);
             }
-            Trouble::Copied => directory.copy = Some((disk.copied(), now_ns)),
+            Trouble::Copied => {
+                let durable_ns = directory.durable_ns;
+                directory.copy = Some(Copied { disk: disk.copied(), at_ns: now_ns, durable_ns });
+            }
             Trouble::CopyRestored => {
-                let Some((copy, at_ns)) = directory.copy.take() else { return };
+                let Some(Copied { disk, at_ns, durable_ns }) = directory.copy.take() else {
+                    return;
+                };
                 self.report.disks.copies_restored += 1;
-                directory.disk = copy;
+                (directory.disk, directory.durable_ns) = (disk, durable_ns);
                 directory.disk.with(|disk| {
                     (disk.bytes_max, disk.fail_at, disk.lies) = (None, None, directory.has_lied);
                 });

@@ -129,7 +129,10 @@ impl Sim {
                 self.excuse(node, false);
                 // What was forgotten until now may be gone everywhere without its having heard of it.
                 self.oracle.missed(node, self.now_ns);
-                self.standing[node].is_out = !self.is_known(node);
+                // What is on a disk nobody has waited for before its node is up, and that it was out is to be
+                // known then: the others may have dropped tombstones of what it brings.
+                let is_back = self.nodes[node].is_some() || self.directories[node].is_none();
+                self.standing[node].is_out = !(is_back && self.is_known(node));
             }
         }
     }
