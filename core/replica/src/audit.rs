@@ -280,7 +280,7 @@ impl Replica {
         let settle = self.settings.tuning.audit_settle;
         // What is seen of a stream but not held counts as shown, unless it was issued again.
         let shown = |stream: &crate::origin::Stream| {
-            if stream.adopted >= stream.seen { stream.version } else { stream.seen }
+            if stream.is_unsettled() { stream.seen } else { stream.version }
         };
         let ours: Versions = (0..).map(OriginIx).zip(self.streams.iter().map(shown)).collect();
         let mut ripe = Vec::new();
@@ -366,7 +366,7 @@ impl Replica {
         found.iter().any(|&(_, key)| {
             let Some((_, winner)) = self.store.winner(key) else { return false };
             let stream = self.streams.get(winner.origin.at());
-            stream.is_some_and(|s| winner.sequence > s.version && winner.sequence > s.adopted)
+            stream.is_some_and(|s| winner.sequence > s.version && !s.is_orphan(winner))
         })
     }
 

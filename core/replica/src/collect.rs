@@ -141,8 +141,9 @@ impl Replica {
         }
         let Some(stream) = self.streams.get(origin.at()) else { return true };
         // Nobody will ever commit what an origin that is gone left behind; who shows it adopts it.
-        let is_orphan = sequence > stream.version && sequence <= stream.adopted;
-        is_orphan || self.everyone_holds(origin, sequence) || self.settings.is(Mutant::BuryEarly)
+        stream.is_orphan(entry)
+            || self.everyone_holds(origin, sequence)
+            || self.settings.is(Mutant::BuryEarly)
     }
 
     /// A key's tombstone becomes an update of this node: of the same time, and a little greater.

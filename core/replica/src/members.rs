@@ -283,8 +283,7 @@ impl Replica {
                 .all(|(at, stream)| link.heard.number(at) >= stream.version)
         };
         // Entries that nobody has committed yet may be held here alone.
-        let uncommitted = |stream: &Stream| stream.seen > stream.version.max(stream.adopted);
-        if !neighbours.into_iter().all(held_by) || self.streams.iter().any(uncommitted) {
+        if !neighbours.into_iter().all(held_by) || self.streams.iter().any(Stream::is_unsettled) {
             return Held::NotByAllNeighbors;
         }
         let mine = self.streams.first();

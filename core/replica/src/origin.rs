@@ -1,8 +1,9 @@
 //! Who wrote: a server and one of its lives, and its stream as it is known here.
 
 use crate::lag::Lag;
-use crate::log::Log;
+use crate::log::{Arrival, Log};
 use crate::settings::LinkId;
+use crate::store::Entry;
 use herd_proto::Instant;
 
 /// One life of one server. It alone writes its stream, and numbers what it writes 1, 2, 3 …
@@ -59,8 +60,8 @@ pub(crate) struct Stream {
     pub(crate) progressed: Instant,
     /// Since when some neighbour has been ahead.
     pub(crate) behind_since: Option<Instant>,
-    /// Entries up to here were issued again as own updates.
-    pub(crate) adopted: u64,
+    /// What arrived up to here was issued again as own updates, if nobody had committed it.
+    pub(crate) adopted: Arrival,
     /// How it stands to what neighbours hold.
     pub(crate) lag: Lag,
 }
@@ -79,8 +80,18 @@ impl Stream {
             upstreams: Vec::new(),
             progressed: now,
             behind_since: None,
-            adopted: 0,
+            adopted: Arrival::default(),
             lag: Lag::default(),
         }
+    }
+
+    /// Whether something may be held that nobody has committed, nor this node issued again.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.seen > self.version && self.log.last() > self.adopted
+    }
+
+    /// Whether an entry is held that nobody has committed, but this node has issued again if it won.
+    pub(crate) fn is_orphan(&self, entry: &Entry) -> bool {
+        entry.sequence > self.version && entry.arrival <= self.adopted
     }
 }

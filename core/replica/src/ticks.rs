@@ -1,6 +1,7 @@
 //! What time brings: watermarks that are due, streams that stand still, entries whose origin is gone.
 
 use crate::link::Link;
+use crate::log::Arrival;
 use crate::mutants::Mutant;
 use crate::origin::OriginIx;
 use crate::output::{Event, Output};
@@ -98,8 +99,8 @@ impl Replica {
     /// nodes of which one has them would each believe to hold what the other holds.
     fn tick_orphans(&mut self, origin: OriginIx, now: Now) {
         let Some(stream) = self.streams.get(origin.at()) else { return };
-        let adopted = if self.settings.is(Mutant::AdoptAgain) { 0 } else { stream.adopted };
-        if stream.seen <= stream.version.max(adopted) || self.settings.is(Mutant::AdoptNever) {
+        let again = self.settings.is(Mutant::AdoptAgain) && stream.seen > stream.version;
+        if !(stream.is_unsettled() || again) || self.settings.is(Mutant::AdoptNever) {
             return;
         }
         self.busy = true;
@@ -107,7 +108,9 @@ impl Replica {
             return;
         }
         let version = stream.version;
-        let mut cursor = stream.log.cursor_for(version);
+        // What arrived before was issued again then; what has come since was not, whatever its number.
+        let adopted = if again { Arrival::default() } else { stream.adopted };
+        let mut cursor = stream.log.cursor_for(version).max(adopted);
         let mut orphans = Vec::new();
         while let Some((arrival, at)) = stream.log.after(cursor, &self.store) {
             cursor = arrival;
@@ -118,9 +121,8 @@ impl Replica {
                 orphans.push((key.to_vec(), effective_ns, tombstone, value.to_vec()));
             }
         }
-        let seen = stream.seen;
         if let Some(stream) = self.streams.get_mut(origin.at()) {
-            stream.adopted = seen;
+            stream.adopted = stream.log.last();
         }
         self.collector.unsettle();
         for (key, effective_ns, tombstone, value) in &orphans {

@@ -6,7 +6,7 @@ use crate::plan::{Step, Time, nanos};
 use herd_replica::{Happenings, Record, Replica};
 
 /// Bootstraps, adoptions and back-offs take seconds each and may follow one another; but they end.
-const REST_MAX_S: u64 = 120;
+const REST_MAX_S: u64 = 300;
 
 /// Longer than whatever waits and then goes on: adoption, and asking again.
 const QUIET_NS: u64 = 2_500_000_000;
