@@ -157,6 +157,9 @@ impl Node {
         let replica = Replica::new(self.replica_settings(), now);
         let (position, safe) = (self.position(), self.safe_position());
         let old = std::mem::replace(&mut self.replica, replica);
+        if old.expects_journal() {
+            self.replica.expect_journal();
+        }
         for record in old.records() {
             self.replica.update(record, now);
         }

@@ -90,10 +90,16 @@ impl Node {
         self.replica.poll_journal(id, take)
     }
 
-    /// What a journal was told is safe; see [`herd_replica::Replica::handle_journaled`].
-    pub fn handle_journaled(&mut self, told: Told, now: Now) {
+    /// What a journal was told is safe enough to be answered; see [`herd_replica::Replica::handle_journaled`].
+    pub fn handle_journaled(&mut self, told: &Told, now: Now) {
         self.replica.handle_journaled(told.own);
         self.after_replica(now);
+    }
+
+    /// What a journal was told outlasts whatever is provided against; see
+    /// [`herd_replica::Replica::handle_lasting`].
+    pub fn handle_lasting(&mut self, told: &Told) {
+        self.replica.handle_lasting(told);
     }
 
     /// How many updates this node has taken from its clients, in all of its lives.

@@ -5,7 +5,9 @@
 //! takes records with [`poll_journal`](Replica::poll_journal), makes them last as long as it promises,
 //! and says so with [`handle_journaled`](Replica::handle_journaled); a client whose reply is to wait for
 //! that waits until [`journaled`](Replica::journaled) has reached what [`own_version`](Replica::own_version) was.
-//! Nothing else waits for it.
+//! Reports spread without waiting for it. But what this node says of itself as a member counts only what it
+//! would know after a crash ([`handle_lasting`](Replica::handle_lasting)): on that word others drop tombstones,
+//! and what the disk still shows without them would come back.
 //!
 //! Left out on purpose: files, and the form of records in them.
 
@@ -18,6 +20,7 @@ use crate::settings::{Record, Settings};
 use crate::store::KeyIx;
 use herd_proto::Now;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// One thing to be written down. Later ones count against earlier ones, so a journal may be cut anywhere:
 /// what is left is what some moment's replica was certain of.
@@ -83,12 +86,14 @@ pub enum Journaled<'a> {
 pub struct JournalId(u64);
 
 /// What a journal was told when it was last polled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Told {
     /// Own updates up to here.
     pub own: u64,
     /// And all else that is known.
     pub is_all: bool,
+    /// How far each stream is held by what was told, in the order of origins.
+    held: Arc<[u64]>,
 }
 
 #[derive(Debug, Default)]
@@ -98,11 +103,19 @@ pub(crate) struct Journals {
     opened: u64,
     /// This replica's own stream is safe up to here.
     safe: u64,
+    /// How far each stream would be held after a crash; none if nothing is written down at all.
+    lasting: Option<Vec<u64>>,
 }
 
 impl Journals {
     pub(crate) fn are_none(&self) -> bool {
         self.kept.is_empty()
+    }
+
+    /// How far a stream would be held after a crash; none if nothing is written down at all.
+    pub(crate) fn lasting(&self, origin: OriginIx) -> Option<u64> {
+        let lasting = self.lasting.as_ref()?;
+        Some(lasting.get(origin.at()).copied().unwrap_or_default())
     }
 
     fn open(&mut self, journal: Journal) -> JournalId {
@@ -125,8 +138,8 @@ struct Journal {
     waiting: bool,
     /// Versions were told that do not count yet.
     unsettled: bool,
-    /// The version of this replica's own stream that counts.
-    own: u64,
+    /// The versions that count.
+    held: Arc<[u64]>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -141,7 +154,19 @@ impl Replica {
     /// From now on one more journal is kept. It begins with all that is known; poll it at once. Once nothing
     /// is left of it, it can take the place of an older one that has grown long.
     pub fn open_journal(&mut self) -> JournalId {
+        self.expect_journal();
         self.journals.open(Journal::default())
+    }
+
+    /// A journal is to be opened, of a replica of which something is on the disk already: until then this node
+    /// says of itself as a member that it holds nothing.
+    pub fn expect_journal(&mut self) {
+        self.journals.lasting.get_or_insert_default();
+    }
+
+    /// Whether a journal was opened, or is to be.
+    pub fn expects_journal(&self) -> bool {
+        self.journals.lasting.is_some()
     }
 
     /// That journal is kept no more.
@@ -173,9 +198,9 @@ impl Replica {
             && self.journal_entries(&mut journal, &mut take)
             && self.journal_versions(&mut journal, &mut take);
         journal.waiting = is_all;
-        let own = journal.own;
+        let held = journal.held.clone();
         self.journals.kept.insert(id, journal);
-        Some(Told { own, is_all })
+        Some(Told { own: held.first().copied().unwrap_or_default(), is_all, held })
     }
 
     /// Own updates up to `own` are safe: that is [`Told::own`] of a journal of which all that had been handed
@@ -184,6 +209,16 @@ impl Replica {
         if own > self.journals.safe {
             self.journals.safe = own;
             self.outputs.push_back(Output::Journaled(own));
+        }
+    }
+
+    /// What a journal was told outlasts whatever is provided against, as [`handle_journaled`](Self::handle_journaled)
+    /// says it of own updates. Where replies do not wait for all of that, this comes later.
+    pub fn handle_lasting(&mut self, told: &Told) {
+        let lasting = self.journals.lasting.get_or_insert_default();
+        lasting.resize(lasting.len().max(told.held.len()), 0);
+        for (known, &version) in lasting.iter_mut().zip(told.held.iter()) {
+            *known = version.max(*known);
         }
     }
 
@@ -301,7 +336,7 @@ impl Replica {
         if !std::mem::take(&mut journal.unsettled) {
             return true;
         }
-        journal.own = journal.tails.first().map_or(0, |tail| tail.version);
+        journal.held = journal.tails.iter().map(|tail| tail.version).collect();
         take(&Journaled::Settled)
     }
 
@@ -445,10 +480,11 @@ impl Restore {
             floor: stream.floor,
             grave: stream.grave,
         };
-        let tails = replica.streams.iter().map(tail).collect();
-        let own = replica.own_version();
-        let id = replica.journals.open(Journal { tails, own, ..Journal::default() });
-        replica.journals.safe = own;
+        let tails: Vec<_> = replica.streams.iter().map(tail).collect();
+        let held: Arc<[u64]> = tails.iter().map(|tail| tail.version).collect();
+        replica.journals.lasting = Some(held.to_vec());
+        let id = replica.journals.open(Journal { tails, held, ..Journal::default() });
+        replica.journals.safe = replica.own_version();
         (replica, id)
     }
 

@@ -296,10 +296,13 @@ impl Replica {
 
     /// Tells what this node holds, if it is time.
     pub(crate) fn tick_members(&mut self, now: Now) {
+        // What would be gone after a crash is not said to be held: others drop what it would need then.
+        let early = self.settings.is(Mutant::HeldBeforeWritten);
+        let lasting = |at| self.journals.lasting(at).filter(|_| !early);
         let versions: Vec<_> = (0..)
             .map(OriginIx)
             .zip(&self.streams)
-            .map(|(at, stream)| (at, stream.version))
+            .map(|(at, stream)| (at, lasting(at).unwrap_or(stream.version)))
             .collect();
         let name = self.settings.origin.server.clone();
         let mine = self.members.by_name.get(&name).and_then(Option::as_ref);

@@ -128,6 +128,8 @@ pub enum Mutant {
     RestoredFloorsUntold,
     /// Counts its words anew, though it goes on with its last life.
     WordsCountedAnew,
+    /// Tells members that it holds what it has not written down yet.
+    HeldBeforeWritten,
 }
 
 #[cfg_attr(
@@ -137,7 +139,7 @@ pub enum Mutant {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 57] = [
         Self::CommitEarlyInLog,
         Self::CommitEarlyInSweep,
         Self::AdvanceOnEntry,
@@ -194,6 +196,7 @@ impl Mutant {
         Self::DiscardedNotJournaled,
         Self::RestoredFloorsUntold,
         Self::WordsCountedAnew,
+        Self::HeldBeforeWritten,
     ];
 }
 

@@ -233,13 +233,14 @@ impl<D: Disk> Storage<D> {
             } else if torn > 0 {
                 self.disk.truncate(&name, end)?;
             }
-            // It may bear its name only until the next power cut: a process that ended may not have come to
-            // making that safe.
+            // What it says, and its name, may last only until the next power cut: a process that ended may not
+            // have come to making that safe. What is known from here on counts as safe.
+            self.disk.sync(&name)?;
             self.disk.sync_names()?;
             let closed = self.life.as_ref().and_then(|life| life.closed);
             loaded.is_closed =
                 torn == 0 && closed == Some(Closed { generation: number, length: end });
-            let (safe, noted) = (0, end);
+            let (safe, noted) = (end, end);
             let name = name.clone();
             self.live = Some(Generation {
                 name,

@@ -192,16 +192,18 @@ impl Sim {
             disk.fail_at = None;
             disk.power_is_cut(|n| chance.index(n));
         });
-        let kept_ns = match directory.plan.fsync {
-            _ if directory.has_lied => 0,
-            Fsync::Always => u64::MAX,
-            Fsync::Every(_) => directory.durable_ns,
-            Fsync::Never => 0,
-        };
-        if kept_ns < u64::MAX {
-            self.oracle.void(node, kept_ns);
-            // The others may have thrown away what they believed this one to know.
-            self.oracle.excuse_forgotten();
+        match directory.plan.fsync {
+            Fsync::Always | Fsync::Every(_) if directory.has_lied => self.lose_all(node),
+            Fsync::Always => {}
+            Fsync::Every(_) => self.oracle.void(node, directory.durable_ns),
+            Fsync::Never => self.lose_all(node),
         }
+    }
+
+    /// Nobody promised to keep anything of what a node has written. The others may have thrown away what they
+    /// believed it to know.
+    fn lose_all(&mut self, node: usize) {
+        self.oracle.void(node, 0);
+        self.oracle.excuse_forgotten();
     }
 }

@@ -53,15 +53,21 @@ struct Writing {
     id: JournalId,
     batch: Batch,
     told: Told,
-    /// Own updates up to here are in the file.
-    written: u64,
+    /// What of it is in the file.
+    written: Told,
     /// What is in the batch is not tried again before.
     again_ns: u64,
 }
 
 impl Writing {
     fn new(id: JournalId) -> Self {
-        Self { id, batch: Batch::default(), told: Told::default(), written: 0, again_ns: 0 }
+        Self {
+            id,
+            batch: Batch::default(),
+            told: Told::default(),
+            written: Told::default(),
+            again_ns: 0,
+        }
     }
 
     /// Takes the next piece.
@@ -181,7 +187,8 @@ impl Keeper {
                     self.check_in_time(now_ns)?;
                     self.dirty_since = None;
                     if let Some(live) = &self.live {
-                        replica.handle_journaled(live.written);
+                        replica.handle_journaled(live.written.own);
+                        replica.handle_lasting(&live.written);
                     }
                 }
                 Err(_) => {
@@ -213,13 +220,15 @@ impl Keeper {
         match (self.storage.append(part, &mut writing.batch), part) {
             (Ok(()), Part::Live) => {
                 writing.batch.clear();
-                let own = writing.told.own;
-                writing.written = own;
+                writing.written = writing.told.clone();
                 self.dirty_since.get_or_insert(now_ns);
                 if self.plan.fsync == Fsync::Always {
                     return Ok(true);
                 }
-                replica.handle_journaled(own);
+                replica.handle_journaled(writing.told.own);
+                if self.plan.fsync == Fsync::Never {
+                    replica.handle_lasting(&writing.told);
+                }
             }
             (Ok(()), Part::Next) => {
                 writing.batch.clear();
@@ -252,8 +261,10 @@ impl Keeper {
             report.generations += 1;
             self.give_up_live(replica);
             self.live = self.next.take();
-            if let Some(live) = &self.live {
+            if let Some(live) = &mut self.live {
+                live.written = live.told.clone();
                 replica.handle_journaled(live.told.own);
+                replica.handle_lasting(&live.told);
             }
             return true;
         }

@@ -59,6 +59,9 @@ impl Sim {
         }
         let (mut replica, live) = if storage.is_sound() {
             let (replica, live) = restore.finish_journaled();
+            if let Some(directory) = &mut self.directories[node] {
+                directory.durable_ns = self.now_ns;
+            }
             (replica, Some(live))
         } else {
             (restore.finish(), None)

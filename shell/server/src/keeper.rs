@@ -80,6 +80,7 @@ impl Keeper {
                 refuses,
                 batch: Batch::default(),
                 written: Told::default(),
+                syncing: None,
                 unsynced_since: None,
                 failing: false,
             };
@@ -113,6 +114,8 @@ struct Work {
     batch: Batch,
     /// What the file that counts was told.
     written: Told,
+    /// The same of what is being made safe of it.
+    syncing: Option<Told>,
     unsynced_since: Option<Instant>,
     growth: Growth,
     failing: bool,
@@ -159,14 +162,18 @@ impl Work {
         let mut busy = false;
         let mut written = 0;
         if let Some((unsynced, outcome)) = self.syncer.outcome()? {
+            let synced = self.syncing.take().filter(|_| outcome.is_ok());
             self.storage.end_sync(&unsynced, outcome)?;
+            if let Some(synced) = synced {
+                self.lasts(&synced);
+            }
         }
         if let Some(live) = self.live.filter(|_| self.storage.is_sound()) {
             let bytes = if self.next.is_some() { WRITE_BESIDE_BYTES } else { WRITE_BYTES };
             if let Some(told) = self.collect(live, bytes) {
                 written = self.batch.len();
-                self.write(told)?;
                 busy |= !told.is_all;
+                self.write(told)?;
             } else {
                 // The node has taken a new life, and issued all it knows anew.
                 (self.live, self.next) = (None, None);
@@ -216,11 +223,17 @@ impl Work {
             self.unsynced_since.get_or_insert_with(Instant::now);
         }
         self.written = told;
-        if self.fsync == Fsync::Always {
-            self.unsynced_since = None;
-            self.storage.sync(Part::Live)?;
+        match self.fsync {
+            Fsync::Always => {
+                self.unsynced_since = None;
+                self.storage.sync(Part::Live)?;
+                self.lasts(&self.written);
+            }
+            Fsync::Os => self.lasts(&self.written),
+            Fsync::Every(_) => {}
         }
-        self.host.enter(|node, now| node.handle_journaled(told, now));
+        let written = &self.written;
+        self.host.enter(|node, now| node.handle_journaled(written, now));
         Ok(())
     }
 
@@ -229,8 +242,14 @@ impl Work {
         if let Some(unsynced) = self.storage.start_sync(part)? {
             let file = self.storage.disk().handle(&unsynced.name)?;
             self.syncer.sync(file, unsynced)?;
+            self.syncing = (part == Part::Live).then(|| self.written.clone());
         }
         Ok(())
+    }
+
+    /// What was written is as safe as it will be: other servers may count on it.
+    fn lasts(&self, told: &Told) {
+        self.host.enter(|node, _| node.handle_lasting(told));
     }
 
     fn fsync_due(&self) -> Option<Instant> {
@@ -302,11 +321,13 @@ impl Work {
         self.unsynced_since = None;
         let old = self.live.replace(next);
         self.written = told;
+        let written = &self.written;
         self.host.enter(|node, now| {
             if let Some(old) = old {
                 node.close_journal(old);
             }
-            node.handle_journaled(told, now);
+            node.handle_journaled(written, now);
+            node.handle_lasting(written);
         });
         if let Err(error) = self.tidy() {
             warn!(%error, "old files cannot be removed; the next time that one is replaced it is tried again");
