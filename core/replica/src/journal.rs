@@ -591,7 +591,8 @@ mod tests {
         let mut replica = replica("b");
         let id = replica.open_journal();
         let mut lines = Vec::new();
-        assert_eq!(poll(&mut replica, id, 99, &mut lines), Told { own: 0, is_all: true });
+        let told = poll(&mut replica, id, 99, &mut lines);
+        assert_eq!((told.own, told.is_all), (0, true));
         assert_eq!(replica.update(record(b"k", 1, b"x"), now(1)), Applied::Newer);
         assert!(std::iter::from_fn(|| replica.poll_output()).any(|o| o == Output::Journal));
         assert_eq!((replica.own_version(), replica.journaled()), (1, 0));
@@ -671,7 +672,9 @@ mod tests {
         let mut settings = settings("b");
         settings.origin.incarnation = 2;
         let mut restore = Restore::new(settings, now(50));
-        lines.iter().for_each(|line| restore.take(&line.read()).unwrap());
+        for line in &lines {
+            restore.take(&line.read()).unwrap();
+        }
         let (mut b, id) = restore.finish_journaled();
         discard_newest(&mut b);
         let mut more = Vec::new();

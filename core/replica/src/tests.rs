@@ -240,6 +240,22 @@ fn a_tombstone_that_was_dropped_elsewhere_is_repeated_for_a_late_report() {
     assert_eq!(b.happenings().tombstones_repeated, 1);
 }
 
+#[test]
+fn an_orphan_that_comes_late_is_issued_again_too_and_none_twice() {
+    let (_, mut b) = linked();
+    for (number, (sequence, key)) in (0..).zip([(2, b"k2"), (1, b"k1")]) {
+        let value = b"x".as_slice();
+        let entry =
+            Message::Entry { origin: 0, sequence, key, effective_ns: 1, tombstone: false, value };
+        b.handle(LINK, &entry, later(5000 * number));
+        for ms in (0..4000).step_by(100) {
+            b.handle_timeout(later(5000 * number + ms));
+        }
+        assert_eq!(b.happenings().adopted, number + 1);
+    }
+    assert_eq!(b.own_version(), 2);
+}
+
 pub(crate) fn record<'a>(key: &'a [u8], effective_s: i64, value: &'a [u8]) -> Record<'a> {
     Record { key, effective_ns: effective_s * 1_000_000_000, tombstone: false, value }
 }

@@ -179,7 +179,7 @@ impl Sim {
         let Some(keeper) = self.keepers[node].take() else { return };
         let Some(directory) = &self.directories[node] else { return };
         self.report.disks.kills += 1;
-        keeper.is_killed(&directory.disk, &mut self.chance, &mut self.report.disks);
+        keeper.end_midway(&directory.disk, &mut self.chance, &mut self.report.disks);
     }
 
     /// The power of a node is cut.

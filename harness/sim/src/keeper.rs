@@ -180,8 +180,8 @@ impl Keeper {
                     return Ok(None);
                 }
             }
-            Doing::Sync => match self.storage.sync(Part::Live) {
-                Ok(()) => {
+            Doing::Sync => {
+                if self.storage.sync(Part::Live).is_ok() {
                     report.syncs += 1;
                     safe_ns = Some(now_ns);
                     self.check_in_time(now_ns)?;
@@ -190,13 +190,12 @@ impl Keeper {
                         replica.handle_journaled(live.written.own);
                         replica.handle_lasting(&live.written);
                     }
-                }
-                Err(_) => {
+                } else {
                     report.syncs_failed += 1;
                     self.give_up_live(replica);
                     self.begins_ns = now_ns + PAUSE_NS;
                 }
-            },
+            }
             Doing::Complete => {
                 if self.complete(replica, now_ns, report) {
                     safe_ns = Some(now_ns);
@@ -347,7 +346,7 @@ impl Keeper {
     }
 
     /// The process ends in the middle of what it does.
-    pub(crate) fn is_killed(mut self, disk: &Shared, chance: &mut Chance, report: &mut Disks) {
+    pub(crate) fn end_midway(mut self, disk: &Shared, chance: &mut Chance, report: &mut Disks) {
         let fails = |later| {
             let failure = [Failure::Nothing, Failure::Half, Failure::All][later % 3];
             disk.with(|disk| disk.fail_at = Some((disk.changes() + 1 + later as u64 / 3, failure)));

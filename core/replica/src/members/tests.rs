@@ -254,3 +254,36 @@ fn who_goes_on_with_its_last_life_is_heard_though_it_counts_its_words_anew() {
     let own = word_of_a.versions.iter().find(|(origin, _)| *origin == word_of_a.origin);
     assert_eq!(own.map(|&(_, version)| version), Some(1));
 }
+
+#[test]
+fn who_writes_things_down_says_that_it_holds_only_what_is_written() {
+    let (mut a, mut b) = linked();
+    let journal = b.open_journal();
+    pass_time(&mut a, &mut b, 1, 3);
+    a.update(record(b"k", 1, b"x"), at(4));
+    pass_time(&mut a, &mut b, 4, 3);
+    assert!(b.get(b"k").is_some());
+    assert_eq!(a.held_elsewhere(), Held::ByNeighbors);
+    let told = b.poll_journal(journal, |_| true).unwrap();
+    pass_time(&mut a, &mut b, 7, 3);
+    assert_eq!(a.held_elsewhere(), Held::ByNeighbors, "it is not on the disk yet");
+    b.handle_lasting(&told);
+    pass_time(&mut a, &mut b, 10, 3);
+    assert_eq!(a.held_elsewhere(), Held::ByAll);
+}
+
+#[test]
+fn what_was_read_from_a_disk_counts_as_held() {
+    let (mut a, mut b) = linked();
+    let journal = b.open_journal();
+    a.update(record(b"k", 1, b"x"), at(4));
+    pass_time(&mut a, &mut b, 4, 3);
+    let mut restore = crate::Restore::new(crate::tests::settings("b"), at(7));
+    b.poll_journal(journal, |journaled| restore.take(journaled).is_ok());
+    let (mut b, _) = restore.finish_journaled();
+    a.close_link(LINK, at(7));
+    a.open_link(LINK, at(7));
+    b.open_link(LINK, at(7));
+    pass_time(&mut a, &mut b, 7, 12);
+    assert_eq!(a.held_elsewhere(), Held::ByAll);
+}
