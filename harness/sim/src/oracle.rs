@@ -17,7 +17,7 @@ pub(crate) struct Rank {
 pub(crate) struct Oracle {
     nodes: Vec<Option<Box<Life>>>,
     origins: BTreeMap<Origin, usize>,
-    /// What each origin wrote from its clients, by its numbers.
+    /// What each origin wrote from its clients, or read behind a hole of its disk, by its numbers.
     issued: Vec<Vec<(u64, u64, Rank)>>,
     /// How far each origin was seen to have numbered its own updates.
     numbered: Vec<u64>,
@@ -126,12 +126,7 @@ impl Oracle {
         now_ns: u64,
     ) {
         let (key, rank) = (key_of(record), rank(record));
-        if let Some(own) = replica.streams().next() {
-            let origin = self.origin(own.origin);
-            if let Some(issued) = self.issued.get_mut(origin) {
-                issued.push((own.version, key, rank));
-            }
-        }
+        self.issued(record, replica);
         if let Some(life) = &mut self.nodes[node] {
             life.taken.entry(key).and_modify(|taken| *taken = rank.max(*taken)).or_insert(rank);
         }
@@ -139,6 +134,15 @@ impl Oracle {
         said.accepted.entry(rank).and_modify(|l| *l = lawful.max(*l)).or_insert(lawful);
         if rank.tombstone {
             said.forgotten.push((rank, now_ns));
+        }
+    }
+
+    /// A node has issued a record in its own stream: it is what that stream says there.
+    pub(crate) fn issued(&mut self, record: &Record<'_>, replica: &Replica) {
+        let Some(own) = replica.streams().next() else { return };
+        let origin = self.origin(own.origin);
+        if let Some(issued) = self.issued.get_mut(origin) {
+            issued.push((own.version, key_of(record), rank(record)));
         }
     }
 

@@ -4,7 +4,7 @@ use crate::disk::Shared;
 use crate::history::{SECOND_NS, Sim, name};
 use crate::keeper::Keeper;
 use crate::rest::difference;
-use herd_replica::{Journaled, Mutant, Record, Replica, Restore, RestoreError, Settings};
+use herd_replica::{Applied, Journaled, Mutant, Record, Replica, Restore, RestoreError, Settings};
 use herd_store::{Found, Life, Loaded, OpenError, Storage};
 
 /// A disk that takes records one by one takes long.
@@ -76,7 +76,10 @@ impl Sim {
         disks.behind_holes += behind_hole.len() as u64;
         for Entry { key, effective_ns, tombstone, value } in &behind_hole {
             let (effective_ns, tombstone) = (*effective_ns, *tombstone);
-            replica.update(Record { key, effective_ns, tombstone, value }, now);
+            let record = Record { key, effective_ns, tombstone, value };
+            if replica.update(record, now) == Applied::Newer {
+                self.oracle.issued(&record, &replica);
+            }
         }
         self.note(|_| format!("start {node} as {incarnation} from {loaded:?}"));
         self.oracle.check_safe(node, &replica)?;
