@@ -92,7 +92,7 @@ impl Node {
 
     /// What a journal was told is safe enough to be answered; see [`herd_replica::Replica::handle_journaled`].
     pub fn handle_journaled(&mut self, told: &Told, now: Now) {
-        self.replica.handle_journaled(told.own);
+        self.replica.handle_journaled(told);
         self.after_replica(now);
     }
 

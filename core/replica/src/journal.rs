@@ -94,6 +94,8 @@ pub struct Told {
     pub is_all: bool,
     /// How far each stream is held by what was told, in the order of origins.
     held: Arc<[u64]>,
+    /// Of which life that is: numbers begin anew with the next, and who writes may be slow.
+    incarnation: u64,
 }
 
 #[derive(Debug, Default)]
@@ -200,21 +202,30 @@ impl Replica {
         journal.waiting = is_all;
         let held = journal.held.clone();
         self.journals.kept.insert(id, journal);
-        Some(Told { own: held.first().copied().unwrap_or_default(), is_all, held })
+        let own = held.first().copied().unwrap_or_default();
+        Some(Told { own, is_all, held, incarnation: self.settings.origin.incarnation })
     }
 
-    /// Own updates up to `own` are safe: that is [`Told::own`] of a journal of which all that had been handed
-    /// out by then is safe, and which would be read after a crash.
-    pub fn handle_journaled(&mut self, own: u64) {
-        if own > self.journals.safe {
+    /// Own updates are safe that a journal was told, all of which that had been handed out by then is safe, and
+    /// which would be read after a crash.
+    pub fn handle_journaled(&mut self, told: &Told) {
+        let own = told.own;
+        if own > self.journals.safe && self.is_of_this_life(told) {
             self.journals.safe = own;
             self.outputs.push_back(Output::Journaled(own));
         }
     }
 
+    fn is_of_this_life(&self, told: &Told) -> bool {
+        told.incarnation == self.settings.origin.incarnation
+    }
+
     /// What a journal was told outlasts whatever is provided against, as [`handle_journaled`](Self::handle_journaled)
     /// says it of own updates. Where replies do not wait for all of that, this comes later.
     pub fn handle_lasting(&mut self, told: &Told) {
+        if !self.is_of_this_life(told) {
+            return;
+        }
         let lasting = self.journals.lasting.get_or_insert_default();
         lasting.resize(lasting.len().max(told.held.len()), 0);
         for (known, &version) in lasting.iter_mut().zip(told.held.iter()) {
@@ -599,9 +610,28 @@ mod tests {
         let told = poll(&mut replica, id, 99, &mut lines);
         assert_eq!(replica.journaled(), 0);
         replica.update(record(b"k", 2, b"y"), now(2));
-        replica.handle_journaled(told.own);
+        replica.handle_journaled(&told);
         assert_eq!((replica.own_version(), replica.journaled()), (2, 1));
         assert_eq!(restored(&lines, 1).get(b"k"), Some(record(b"k", 1, b"x")));
+    }
+
+    #[test]
+    fn what_an_earlier_life_wrote_down_is_nothing_to_the_next() {
+        let mut replica = replica("b");
+        let id = replica.open_journal();
+        replica.update(record(b"k", 1, b"x"), now(1));
+        let told = poll(&mut replica, id, 99, &mut Vec::new());
+        let mut settings = settings("b");
+        settings.origin.incarnation = 2;
+        let mut next = Replica::new(settings, now(2));
+        next.expect_journal();
+        next.update(record(b"k", 1, b"x"), now(2));
+        next.handle_journaled(&told);
+        next.handle_lasting(&told);
+        assert_eq!((next.journaled(), next.journals.lasting(OriginIx::ME)), (0, Some(0)));
+        replica.handle_journaled(&told);
+        replica.handle_lasting(&told);
+        assert_eq!((replica.journaled(), replica.journals.lasting(OriginIx::ME)), (1, Some(1)));
     }
 
     /// A replica that has written down that another's report superseded its own.

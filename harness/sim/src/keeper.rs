@@ -187,7 +187,7 @@ impl Keeper {
                     self.check_in_time(now_ns)?;
                     self.dirty_since = None;
                     if let Some(live) = &self.live {
-                        replica.handle_journaled(live.written.own);
+                        replica.handle_journaled(&live.written);
                         replica.handle_lasting(&live.written);
                     }
                 } else {
@@ -224,7 +224,7 @@ impl Keeper {
                 if self.plan.fsync == Fsync::Always {
                     return Ok(true);
                 }
-                replica.handle_journaled(writing.told.own);
+                replica.handle_journaled(&writing.told);
                 if self.plan.fsync == Fsync::Never {
                     replica.handle_lasting(&writing.told);
                 }
@@ -232,7 +232,7 @@ impl Keeper {
             (Ok(()), Part::Next) => {
                 writing.batch.clear();
                 if self.mutant == Some(Mutant::NextCountsEarly) {
-                    replica.handle_journaled(writing.told.own);
+                    replica.handle_journaled(&writing.told);
                 }
                 return Ok(writing.told.is_all);
             }
@@ -262,7 +262,7 @@ impl Keeper {
             self.live = self.next.take();
             if let Some(live) = &mut self.live {
                 live.written = live.told.clone();
-                replica.handle_journaled(live.told.own);
+                replica.handle_journaled(&live.told);
                 replica.handle_lasting(&live.told);
             }
             return true;
@@ -284,7 +284,7 @@ impl Keeper {
                 && self.storage.sync(Part::Live).is_ok()
             {
                 live.batch.clear();
-                replica.handle_journaled(live.told.own);
+                replica.handle_journaled(&live.told);
             }
         }
     }
@@ -337,7 +337,7 @@ impl Keeper {
             }
             if !writing.batch.is_empty() || part == Part::Next {
                 if part == Part::Live && self.mutant == Some(Mutant::AcknowledgedEarly) {
-                    replica.handle_journaled(writing.told.own);
+                    replica.handle_journaled(&writing.told);
                 }
                 return self.takes(Doing::Append(part), now_ns, chance);
             }

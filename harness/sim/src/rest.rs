@@ -5,7 +5,9 @@ use crate::history::{SECOND_NS, Sim};
 use crate::plan::{Step, Time, nanos};
 use herd_replica::{Happenings, Record, Replica};
 
-/// Bootstraps, adoptions and back-offs take seconds each and may follow one another; but they end.
+/// Bootstraps, adoptions and back-offs take seconds each and may follow one another; but they end. Where a link
+/// takes some fifty entries a second and one server after the other fetches everything, down a line of
+/// nine, that is more than two minutes.
 const REST_MAX_S: u64 = 300;
 
 /// Longer than whatever waits and then goes on: adoption, and asking again.
