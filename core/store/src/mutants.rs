@@ -4,7 +4,6 @@
 
 /// One fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "mutants"), expect(dead_code, reason = "made only there"))]
 pub(crate) enum Fault {
     GenerationNotSynced,
     OldGoesFirst,
