@@ -265,6 +265,8 @@ impl Keeper {
                 replica.handle_journaled(&live.told);
                 replica.handle_lasting(&live.told);
             }
+            // Old files that stay for now are removed with the next or at the next start.
+            drop(self.storage.tidy());
             return true;
         }
         report.generations_given_up += 1;
@@ -362,7 +364,7 @@ impl Keeper {
             }
             Doing::Complete => {
                 fails(chance.index(3 * usize::try_from(COMPLETING_CHANGES).unwrap_or(1)));
-                drop(self.storage.complete());
+                drop(self.storage.complete().map(|()| self.storage.tidy()));
             }
             Doing::Nothing | Doing::Sync => {}
         }

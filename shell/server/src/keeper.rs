@@ -165,7 +165,7 @@ impl Work {
             let synced = self.syncing.take().filter(|_| outcome.is_ok());
             self.storage.end_sync(&unsynced, outcome)?;
             if let Some(synced) = synced {
-                self.lasts(&synced);
+                self.host.enter(|node, _| node.handle_lasting(&synced));
             }
         }
         if let Some(live) = self.live.filter(|_| self.storage.is_sound()) {
@@ -223,17 +223,19 @@ impl Work {
             self.unsynced_since.get_or_insert_with(Instant::now);
         }
         self.written = told;
-        match self.fsync {
-            Fsync::Always => {
-                self.unsynced_since = None;
-                self.storage.sync(Part::Live)?;
-                self.lasts(&self.written);
-            }
-            Fsync::Os => self.lasts(&self.written),
-            Fsync::Every(_) => {}
+        if self.fsync == Fsync::Always {
+            self.unsynced_since = None;
+            self.storage.sync(Part::Live)?;
         }
+        // With an interval it lasts once the other thread has made it safe; else it is as safe as it will be.
+        let lasts = !matches!(self.fsync, Fsync::Every(_));
         let written = &self.written;
-        self.host.enter(|node, now| node.handle_journaled(written, now));
+        self.host.enter(|node, now| {
+            node.handle_journaled(written, now);
+            if lasts {
+                node.handle_lasting(written);
+            }
+        });
         Ok(())
     }
 
@@ -245,11 +247,6 @@ impl Work {
             self.syncing = (part == Part::Live).then(|| self.written.clone());
         }
         Ok(())
-    }
-
-    /// What was written is as safe as it will be: other servers may count on it.
-    fn lasts(&self, told: &Told) {
-        self.host.enter(|node, _| node.handle_lasting(told));
     }
 
     fn fsync_due(&self) -> Option<Instant> {
