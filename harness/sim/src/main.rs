@@ -41,7 +41,7 @@ struct Arguments {
 }
 
 /// These need more seeds than a check before each merge has time for.
-const SLOW: [Mutant; 15] = [
+const SLOW: [Mutant; 16] = [
     Mutant::AdoptAgain,
     Mutant::AdoptNever,
     Mutant::BuryEarly,
@@ -49,6 +49,7 @@ const SLOW: [Mutant; 15] = [
     Mutant::CollectedResent,
     Mutant::DiscardedNotJournaled,
     Mutant::DuplicateAheadEnds,
+    Mutant::HeldBeforeWritten,
     Mutant::OvertakenDropped,
     Mutant::RevealedPassedOver,
     Mutant::SnapshotFloorsLate,

@@ -3,7 +3,7 @@
 
 use crate::chance::Chance;
 use crate::disk::Trouble;
-use crate::plan::{DiskPlan, Fsync, Kind, Plan, Step};
+use crate::plan::{DiskPlan, Fsync, Kind, Plan, Step, Time, nanos};
 use herd_store::Failure;
 use std::time::Duration;
 
@@ -12,6 +12,9 @@ const WITH_DISKS: u64 = 400;
 
 /// Failures come within so many changes of a disk.
 const FAILS_WITHIN: u64 = 12;
+
+/// Longer than anything takes to be safe, where it ever is.
+const SAFE_BY_THEN: Duration = Duration::from_millis(1500);
 
 impl Plan {
     pub(crate) fn give_disks(&mut self, chance: &mut Chance) {
@@ -51,8 +54,12 @@ impl Plan {
         };
         let pause = brief(chance, 40);
         let failures = [Failure::Nothing, Failure::Half, Failure::All];
+        let dice = chance.below(if self.calm { 7 } else { 18 });
+        if dice == 17 {
+            return self.die_having_heard(pause, node, chance);
+        }
         let mut push = |pause, step| self.steps.push((pause, step));
-        match chance.below(if self.calm { 7 } else { 17 }) {
+        match dice {
             0 | 1 => {
                 push(pause, Step::Stop(node));
                 push(away(chance), Step::Start(node));
@@ -108,6 +115,33 @@ impl Plan {
                 push(away(chance), Step::Start(node));
             }
         }
+    }
+}
+
+impl Plan {
+    /// A node has a report on its disk that nobody else has, not even as its last life's: it was killed in the
+    /// middle of writing that down. It hears that the key was forgotten, and is gone again before that is on
+    /// its disk too. It comes back when the others have dropped the tombstone, if they believed it to hold that.
+    fn die_having_heard(&mut self, pause: Duration, node: usize, chance: &mut Chance) {
+        let key = chance.below(3);
+        let other = (node + 1 + chance.index(self.nodes - 1)) % self.nodes;
+        let brief =
+            |chance: &mut Chance, ms: u64| Duration::from_nanos(chance.below(ms * 1_000_000));
+        let write = |node| Step::Write { node, key, time: Time::Now, value: 0 };
+        let die = if chance.per_mille(500) { Step::PowerCut(node) } else { Step::Crash(node) };
+        let grace = self.graces.iter().max().copied().unwrap_or_default();
+        let known = Duration::from_nanos(chance.below(6 * nanos(self.tell_every)));
+        self.steps.extend([
+            (pause, write(other)),
+            (SAFE_BY_THEN, Step::Isolate(node)),
+            (Duration::ZERO, write(node)),
+            (brief(chance, 80), Step::Crash(node)),
+            (Duration::ZERO, Step::Forget { node: other, key }),
+            (brief(chance, 40), Step::Start(node)),
+            (Duration::ZERO, Step::MendAll),
+            (brief(chance, 600), die),
+            (grace + known, Step::Start(node)),
+        ]);
     }
 }
 
