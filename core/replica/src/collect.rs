@@ -153,6 +153,18 @@ impl Replica {
             return;
         };
         let Record { effective_ns, value, .. } = self.store.record(winner);
+        let value = value.to_vec();
+        self.issue_tombstone(key, effective_ns, &value, now);
+    }
+
+    /// Repeats a tombstone that a key had.
+    pub(crate) fn issue_tombstone(
+        &mut self,
+        key: KeyIx,
+        effective_ns: i64,
+        value: &[u8],
+        now: Now,
+    ) {
         let value = next_repetition(value);
         let key = self.store.key_bytes(key).to_vec();
         let record = Record { key: &key, effective_ns, tombstone: true, value: &value };

@@ -130,6 +130,10 @@ pub enum Mutant {
     WordsCountedAnew,
     /// Tells members that it holds what it has not written down yet.
     HeldBeforeWritten,
+    /// Shows what a tombstone hid that a snapshot proved to be superfluous, though nobody else has it.
+    RevealedShown,
+    /// Puts into a snapshot what the other side has dropped the tombstone of.
+    SnapshotResurrects,
 }
 
 #[cfg_attr(
@@ -139,7 +143,7 @@ pub enum Mutant {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 59] = [
         Self::CommitEarlyInLog,
         Self::CommitEarlyInSweep,
         Self::AdvanceOnEntry,
@@ -197,6 +201,8 @@ impl Mutant {
         Self::RestoredFloorsUntold,
         Self::WordsCountedAnew,
         Self::HeldBeforeWritten,
+        Self::RevealedShown,
+        Self::SnapshotResurrects,
     ];
 }
 

@@ -268,7 +268,11 @@ impl<S: Sink> Out<'_, S> {
                 self.link.snapshot_out = Some(snapshot);
                 return;
             }
-            if let Some(entry) = self.store.entry(Store::slot(snapshot.next)) {
+            let at = Store::slot(snapshot.next);
+            if let Some(entry) = self.store.entry(at).filter(|entry| self.is_due(at, entry)) {
+                if !self.settings.is(Mutant::SnapshotResurrects) {
+                    self.hide(at);
+                }
                 self.entry(entry);
             }
             snapshot.next += 1;
@@ -410,6 +414,14 @@ impl<S: Sink> Out<'_, S> {
         if winner.tombstone && winner_at != at && !is_held && !winner.is_from(self.id.0) {
             self.entry(winner);
         }
+    }
+
+    /// Whether an entry belongs into a snapshot: not one that nobody has committed and that loses to a tombstone
+    /// that the other side has dropped. No version that the snapshot tells speaks of it, and it comes later as in
+    /// any stream, if it is to.
+    fn is_due(&self, at: EntryIx, entry: &Entry) -> bool {
+        !matches!(self.need(at, entry), Need::Withhold)
+            || self.settings.is(Mutant::SnapshotResurrects)
     }
 
     /// Whether the other side has collected this entry, or would.

@@ -10,13 +10,20 @@ use crate::replica::Replica;
 use crate::settings::{LinkId, Record};
 use crate::store::{Entry, EntryIx, KeyIx};
 use herd_proto::Now;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug)]
 pub(crate) struct Bootstrap {
     pub(crate) link: LinkId,
     /// Some once the snapshot has begun.
     pub(crate) begun: Option<SnapshotIn>,
+}
+
+/// A tombstone that was discarded.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Hider {
+    effective_ns: i64,
+    value: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -112,32 +119,55 @@ impl Replica {
         for at in 0..self.streams.len() {
             self.stir(OriginIx(u16::try_from(at).unwrap_or(u16::MAX)));
         }
-        self.issue_again(&revealed, now);
+        self.issue_again(revealed, now);
         self.decide_all(now);
     }
 
-    /// Removes entries, and returns the keys whose newest record is another one since.
-    fn discard(&mut self, entries: Vec<EntryIx>) -> Vec<KeyIx> {
+    /// Removes entries, and returns the keys whose newest record is another one since; each with the greatest
+    /// tombstone that went.
+    fn discard(&mut self, entries: Vec<EntryIx>) -> Vec<(KeyIx, Option<Hider>)> {
         let mut revealed = BTreeSet::new();
+        let mut hiders = BTreeMap::new();
         for at in entries {
-            let Some(key) = self.store.entry(at).map(Entry::key) else { continue };
+            let Some(entry) = self.store.entry(at) else { continue };
+            let key = entry.key();
+            let Record { effective_ns, tombstone, value, .. } = self.store.record(entry);
+            if tombstone {
+                let hider = Hider { effective_ns, value: value.to_vec() };
+                let greatest = hiders.entry(key).or_insert_with(|| hider.clone());
+                *greatest = hider.max(greatest.clone());
+            }
             if self.store.winner(key).is_some_and(|(winner, _)| winner == at) {
                 revealed.insert(key);
             }
             self.remove(at);
         }
-        revealed.into_iter().filter(|&key| self.store.winner(key).is_some()).collect()
+        let known = revealed.into_iter().filter(|&key| self.store.winner(key).is_some());
+        known.map(|key| (key, hiders.remove(&key))).collect()
     }
 
     /// While something greater was held, which others had collected, these records may have been passed
     /// over on links, those that the snapshot brought too, and commits told all the same: they are sent as
     /// own updates.
-    fn issue_again(&mut self, keys: &[KeyIx], now: Now) {
+    ///
+    /// But what nobody has committed, and the snapshot has not brought, may be from before the key was forgotten,
+    /// of a server that is gone: whoever dropped the tombstone could not know of it. This node still remembers,
+    /// so it is the tombstone that is said again.
+    fn issue_again(&mut self, keys: Vec<(KeyIx, Option<Hider>)>, now: Now) {
         if self.settings.is(Mutant::RevealedPassedOver) {
             return;
         }
-        for &key in keys {
+        for (key, hider) in keys {
             let Some((_, winner)) = self.store.winner(key) else { continue };
+            let version = self.streams.get(winner.origin.at()).map_or(0, |stream| stream.version);
+            let is_old = !winner.confirmed && !winner.tombstone && winner.sequence > version;
+            let hides = |hider: &Hider| is_old && hider.effective_ns >= winner.effective_ns;
+            if let Some(Hider { effective_ns, value }) = hider.filter(hides)
+                && !self.settings.is(Mutant::RevealedShown)
+            {
+                self.issue_tombstone(key, effective_ns, &value, now);
+                continue;
+            }
             let Record { effective_ns, tombstone, value, .. } = self.store.record(winner);
             let (name, value) = (self.store.key_bytes(key).to_vec(), value.to_vec());
             let record = Record { key: &name, effective_ns, tombstone, value: &value };

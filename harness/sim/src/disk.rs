@@ -185,8 +185,15 @@ impl Sim {
     /// The power of a node is cut.
     pub(crate) fn cut_power(&mut self, node: usize) {
         self.crash(node);
-        let Some(directory) = &self.directories[node] else { return };
+        let Some(directory) = &mut self.directories[node] else { return };
         self.report.disks.power_cuts += 1;
+        if directory.has_lied {
+            // It may say still that the life before was closed, and the next would go on with numbers that were
+            // given since. A whole server takes a new life when it hears of that (`--nodes` has it); here
+            // nobody does, so the next life begins as in another place.
+            self.places += 1;
+            directory.place = self.places;
+        }
         let chance = &mut self.chance;
         directory.disk.with(|disk| {
             disk.fail_at = None;
