@@ -406,12 +406,14 @@ impl<S: Sink> Out<'_, S> {
     }
 
     /// A tombstone goes before what it hides, in whatever stream it stands: the other side may have dropped
-    /// the one that this one repeats, and would show for a moment what was forgotten.
+    /// the one that this one repeats, and would show for a moment what was forgotten. Before what nobody has
+    /// committed, whatever it loses to: that may have taken the tombstone's place.
     fn hide(&mut self, at: EntryIx) {
         let Some(entry) = self.store.entry(at) else { return };
         let Some((winner_at, winner)) = self.store.winner(entry.key()) else { return };
         let is_held = self.link.heard.number(winner.origin) >= winner.sequence;
-        if winner.tombstone && winner_at != at && !is_held && !winner.is_from(self.id.0) {
+        let hides = winner.tombstone || entry.sequence > self.version(entry.origin);
+        if hides && winner_at != at && !is_held && !winner.is_from(self.id.0) {
             self.entry(winner);
         }
     }

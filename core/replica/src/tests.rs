@@ -256,6 +256,64 @@ fn an_orphan_that_comes_late_is_issued_again_too_and_none_twice() {
     assert_eq!(b.own_version(), 2);
 }
 
+/// Holds a's tombstone, and beneath it what c, which is gone, has said before and nobody has committed.
+fn hiding() -> Replica {
+    let (_, mut b) = linked();
+    let entry = |origin, effective_ns, tombstone, value| {
+        let (sequence, key) = (1, b"k".as_slice());
+        Message::Entry { origin, sequence, key, effective_ns, tombstone, value }
+    };
+    for message in [
+        Message::Origin { number: 5, server: "c", incarnation: 1 },
+        entry(5, 1, false, b"x"),
+        entry(0, 2, true, b""),
+        Message::Commit { origin: 0, from: 0, to: 1 },
+    ] {
+        b.handle(LINK, &message, now(10));
+    }
+    assert!(b.get(b"k").unwrap().tombstone);
+    transmit(&mut b);
+    b
+}
+
+#[test]
+fn what_a_tombstone_hid_stays_hidden_when_a_snapshot_shows_that_one_to_be_dropped() {
+    let mut b = hiding();
+    for message in [
+        Message::Floor { origin: 0, sequence: 2 },
+        Message::Commit { origin: 0, from: 1, to: 2 },
+        Message::SnapshotBegin,
+        Message::Commit { origin: 0, from: 0, to: 2 },
+        Message::SnapshotEnd,
+    ] {
+        b.handle(LINK, &message, now(10));
+    }
+    let known = b.get(b"k").unwrap();
+    assert_eq!((known.effective_ns, known.tombstone, known.value), (2, true, &[0, 0, 0, 1][..]));
+    assert_eq!((b.happenings().discarded, b.is_bootstrapping()), (1, false));
+}
+
+#[test]
+fn a_snapshot_brings_nothing_back_whose_tombstone_its_receiver_has_dropped() {
+    for is_dropped in [false, true] {
+        let mut b = hiding();
+        if is_dropped {
+            b.handle(LINK, &Message::Floor { origin: 0, sequence: 1 }, now(10));
+        }
+        b.handle(LINK, &Message::SnapshotRequest, now(10));
+        let sent = transmit(&mut b);
+        let mut frames = &sent[..];
+        let mut reports = 0;
+        while let Some((decoded, taken)) = Message::decode(frames).unwrap() {
+            let is_report =
+                |message: &Message<'_>| matches!(message, Message::Entry { tombstone: false, .. });
+            reports += usize::from(matches!(decoded, Decoded::Message(m) if is_report(&m)));
+            frames = &frames[taken..];
+        }
+        assert_eq!(reports, usize::from(!is_dropped));
+    }
+}
+
 pub(crate) fn record<'a>(key: &'a [u8], effective_s: i64, value: &'a [u8]) -> Record<'a> {
     Record { key, effective_ns: effective_s * 1_000_000_000, tombstone: false, value }
 }
