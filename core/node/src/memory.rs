@@ -108,7 +108,7 @@ impl Node {
     }
 
     /// The updates up to this [`position`](Self::position) are safe.
-    pub(crate) fn safe_position(&self) -> u64 {
+    pub fn safe_position(&self) -> u64 {
         let Position { before, again, safe_before } = self.position;
         let safe = self.replica.journaled();
         if safe < again { safe_before } else { before + safe }

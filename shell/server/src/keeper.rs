@@ -64,6 +64,8 @@ impl Keeper {
     pub(crate) fn start(host: Arc<Host>, keeping: Keeping) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let syncer = Syncer::start()?;
+        // What was read is safe, and nothing will say so again: a reply to what is not news waits for no more.
+        host.durability.note_safe(host.enter(|node, _| node.safe_position()));
         host.durability.set_mode(Mode::Durable);
         let thread = thread::Builder::new().name("keeper".into()).spawn({
             let stop = stop.clone();

@@ -147,7 +147,10 @@ fn a_loaded_dump_outlives_its_server() {
     fs::write(&file, &whole).unwrap();
     let mut other = durable(&Plan::one("Jaquez").set("storage.fsync", "\"always\""));
     assert_eq!(load(&other, "Jaquez", &file, &[]).code, Some(0));
-    // What was answered is written down.
+    // What was answered is written down; and what is known already is answered after an orderly stop, too.
+    assert!(other.terminate("Jaquez").success());
+    other.start("Jaquez");
+    assert_eq!(load(&other, "Jaquez", &file, &[]).code, Some(0));
     other.kill9("Jaquez");
     let dir = shown(&data(&other, "Jaquez"));
     assert_eq!(run(&["dump", "--data-dir", &dir]).stdout, whole);

@@ -102,6 +102,18 @@ fn an_orderly_stop_goes_on_with_the_same_life() {
 }
 
 #[test]
+fn what_was_known_before_a_stop_is_answered_after_it() {
+    let mut herd = durable(&Plan::one("Hill"));
+    let (early, late) = (iamat("kiwi"), iamat("kiwi"));
+    let newest = herd.client("Hill").report(&late);
+    assert!(herd.terminate("Hill").success());
+    start_all(&mut herd);
+    // It is no news, so nothing is written down that the reply could wait for.
+    herd.client("Hill").report(&early);
+    herd.agree(&["Hill"], &newest);
+}
+
+#[test]
 fn a_copy_begins_a_life_of_its_own() {
     let mut herd = durable(&Plan::one("Hill"));
     let at = herd.client("Hill").report(&iamat("kiwi"));
