@@ -5,7 +5,7 @@
 //! least of all, and the next walk over all clients takes up where they end.
 
 use herd_node::Node;
-use herd_proto::{Report, UnixTime};
+use herd_proto::{At, Command, Report, UnixTime};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -31,14 +31,14 @@ pub struct DumpLine<'a> {
 }
 
 impl<'a> DumpLine<'a> {
-    /// What is known of a client.
-    pub fn of(client: &'a str, report: &Report<'a>) -> Self {
+    /// What an AT line says.
+    pub fn of(at: &At<'a>) -> Self {
         Self {
-            client: client.into(),
-            server: report.server.into(),
-            difference: report.difference.into(),
-            location: report.location.into(),
-            time: report.time.into(),
+            client: at.report.client.into(),
+            server: at.server.into(),
+            difference: at.difference_text.into(),
+            location: at.report.location.into(),
+            time: at.report.time_text.into(),
         }
     }
 
@@ -57,10 +57,19 @@ impl<'a> DumpLine<'a> {
     }
 }
 
-/// Appends the line of a client, if it is known and has not expired.
-pub(crate) fn write_client(node: &Node, client: &str, now: UnixTime, out: &mut Vec<u8>) {
+/// Appends the AT line of a client, if it is known and has not expired.
+pub(crate) fn write_at(node: &Node, client: &str, now: UnixTime, out: &mut Vec<u8>) {
     if let Some(found) = node.locate(client, now) {
-        DumpLine::of(client, &found.report).write(out);
+        found.report.write_at(client, out);
+    }
+}
+
+/// Appends the lines of a dump that AT lines stand for.
+pub(crate) fn write_lines(at_lines: &[u8], out: &mut Vec<u8>) {
+    for line in at_lines.split(|&byte| byte == b'\n') {
+        if let Command::At(at) = Command::parse(line) {
+            DumpLine::of(&at).write(out);
+        }
     }
 }
 
@@ -173,6 +182,7 @@ pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 pub fn write_all(node: &Node, out: &mut impl Write) -> io::Result<u64> {
     let (mut from, mut count) = (None, 0);
     let mut bytes = Vec::with_capacity(CHUNK_BYTES);
+    let mut at_line = Vec::new();
     loop {
         let mut names = Names::new(from, NAMES_BYTES_MAX);
         let mut place = Some(0);
@@ -188,8 +198,10 @@ pub fn write_all(node: &Node, out: &mut impl Write) -> io::Result<u64> {
         }
         names = names.sorted();
         for name in names.iter() {
+            at_line.clear();
             // A directory does not say what its server lets expire.
-            write_client(node, name, UnixTime::from_nanos(0), &mut bytes);
+            write_at(node, name, UnixTime::from_nanos(0), &mut at_line);
+            write_lines(&at_line, &mut bytes);
             if bytes.len() >= CHUNK_BYTES {
                 out.write_all(&bytes)?;
                 bytes.clear();

@@ -4,7 +4,7 @@
 //! some moment while the dump was made; all of them together are that of no single moment, unless nothing
 //! was reported meanwhile.
 
-use crate::dump::{CHUNK_BYTES, NAMES_BYTES_MAX, Names, write_client};
+use crate::dump::{CHUNK_BYTES, NAMES_BYTES_MAX, Names, write_at, write_lines};
 use crate::host::Host;
 use axum::body::{Body, Bytes};
 use axum::http::{StatusCode, header};
@@ -18,13 +18,20 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, spawn_blocking, yield_now};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// Looked at in one go, under the node's lock: some tens of microseconds, as are [`LINES_A_SLICE`].
 const PLACES_A_SLICE: u32 = 512;
 
 /// See [`PLACES_A_SLICE`]; a line takes more.
 const LINES_A_SLICE: usize = 64;
+
+/// So long it works, and then rests: whoever always works is stopped by the system at any moment, and mostly
+/// while it holds the lock, for which all others then wait.
+const WORKS: Duration = Duration::from_millis(1);
+
+/// As short as the runtime can.
+const RESTS: Duration = Duration::from_millis(1);
 
 /// Chunks that wait for whoever reads the dump.
 const CHUNKS_WAITING: usize = 2;
@@ -93,24 +100,44 @@ impl Chunks {
     }
 }
 
+/// When to rest.
+struct Pace {
+    rested: Instant,
+}
+
+impl Pace {
+    async fn keep(&mut self) {
+        if self.rested.elapsed() < WORKS {
+            return yield_now().await;
+        }
+        sleep(RESTS).await;
+        self.rested = Instant::now();
+    }
+}
+
 async fn tell_all(host: &Host, chunks: &Chunks) -> Result<(), CutShort> {
     let mut from = None;
+    let mut pace = Pace { rested: Instant::now() };
     loop {
-        let names = collect(host, from).await?;
+        let names = collect(host, from, &mut pace).await?;
         let mut lines = Vec::with_capacity(CHUNK_BYTES);
+        let mut copied = Vec::new();
         let mut at = 0;
         while at < names.len() {
+            // Only copied under the lock; what takes longer is done outside.
+            copied.clear();
             host.enter(|node, now| {
                 for name in names.slice(at, LINES_A_SLICE) {
-                    write_client(node, name, now.unix, &mut lines);
+                    write_at(node, name, now.unix, &mut copied);
                 }
             });
+            write_lines(&copied, &mut lines);
             at += LINES_A_SLICE;
             if lines.len() >= CHUNK_BYTES {
                 let full = std::mem::replace(&mut lines, Vec::with_capacity(CHUNK_BYTES));
                 chunks.send(Part::Lines(full)).await?;
             }
-            yield_now().await;
+            pace.keep().await;
         }
         chunks.send(Part::Lines(lines)).await?;
         from = names.into_next();
@@ -121,7 +148,7 @@ async fn tell_all(host: &Host, chunks: &Chunks) -> Result<(), CutShort> {
 }
 
 /// The names from `from` on, as many as fit.
-async fn collect(host: &Host, from: Option<Box<str>>) -> Result<Names, CutShort> {
+async fn collect(host: &Host, from: Option<Box<str>>, pace: &mut Pace) -> Result<Names, CutShort> {
     let mut names = Names::new(from.clone(), NAMES_BYTES_MAX);
     let mut life = host.enter(|node, _| node.incarnation());
     let mut place = Some(0);
@@ -152,7 +179,7 @@ async fn collect(host: &Host, from: Option<Box<str>>) -> Result<Names, CutShort>
         if names.is_full() {
             names = spawn_blocking(|| names.halved()).await?;
         }
-        yield_now().await;
+        pace.keep().await;
     }
     Ok(spawn_blocking(|| names.sorted()).await?)
 }
