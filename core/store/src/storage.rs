@@ -275,6 +275,16 @@ impl<D: Disk> Storage<D> {
         Ok(())
     }
 
+    /// The server has taken another life while it runs.
+    ///
+    /// # Errors
+    ///
+    /// The disk's.
+    pub fn renew_life(&mut self, incarnation: u64) -> io::Result<()> {
+        let Some(life) = self.life.clone() else { return Ok(()) };
+        self.begin_life(Life { incarnation, ..life })
+    }
+
     /// Nothing comes any more, and nothing that was told to anybody is missing in what was written: makes
     /// it safe and says so.
     ///

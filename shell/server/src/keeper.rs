@@ -177,7 +177,10 @@ impl Work {
                 busy |= !told.is_all;
                 self.write(told)?;
             } else {
-                // The node has taken a new life, and issued all it knows anew.
+                // The node has taken a new life, and issued all it knows anew. The next start must not go on
+                // with the one that others know more of.
+                let incarnation = self.host.enter(|node, _| node.incarnation());
+                self.storage.renew_life(incarnation)?;
                 (self.live, self.next) = (None, None);
             }
         }

@@ -232,6 +232,38 @@ fn a_load_where_nobody_takes_it_says_so() {
 }
 
 #[test]
+fn a_life_that_was_taken_while_running_is_the_one_written_down() {
+    let mut herd = durable(&Plan::line(&["Hill", "Jaquez"]));
+    let incarnation = |herd: &Herd| {
+        let outcome = run(&["verify", "--data-dir", &shown(&data(herd, "Hill")), "--json"]);
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        let said: Value = serde_json::from_str(&outcome.stdout).expect("JSON");
+        assert!(said["life"]["closed"].is_object(), "{said}");
+        said["life"]["incarnation"].as_str().expect("text").to_owned()
+    };
+    let at = herd.client("Hill").report(&iamat("kiwi"));
+    herd.agree(&["Hill", "Jaquez"], &at);
+    assert!(herd.terminate("Hill").success());
+    let first = incarnation(&herd);
+    let files = ["journal-1", "life"].map(|name| data(&herd, "Hill").join(name));
+    let kept = files.each_ref().map(|file| fs::read(file).unwrap());
+    herd.start("Hill");
+    let at = herd.client("Hill").report(&iamat("emu"));
+    herd.agree(&["Hill", "Jaquez"], &at);
+    assert!(herd.terminate("Hill").success());
+    assert_eq!(incarnation(&herd), first);
+    // Put back in place, so that nothing shows it but a neighbour that knows more.
+    for (file, bytes) in files.iter().zip(kept) {
+        fs::write(file, bytes).unwrap();
+    }
+    herd.start("Hill");
+    herd.agree(&["Hill"], &at);
+    wait_until("it has taken a new life", || herd.log("Hill").contains("incarnation="));
+    assert!(herd.terminate("Hill").success());
+    assert_ne!(incarnation(&herd), first, "{}", herd.log("Hill"));
+}
+
+#[test]
 fn a_directory_is_checked_byte_for_byte() {
     let mut herd = durable(&Plan::one("Hill"));
     populate(&herd, 30);
