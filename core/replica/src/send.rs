@@ -430,15 +430,21 @@ impl<S: Sink> Out<'_, S> {
     ///
     /// It may have forgotten the tombstone that keeps it from coming back: then an entry that nobody has
     /// committed is not for it. One that was committed has another history: whoever has forgotten the
-    /// tombstone held all that was said before it, so this was said since, and is news there.
+    /// tombstone held all that was said before it, so this was said since, and is news there. Nor is what nobody
+    /// has committed for a side that only holds the tombstone: it may drop it before this arrives.
     fn need(&self, at: EntryIx, entry: &Entry) -> Need {
         let Some((winner_at, winner)) = self.store.winner(entry.key()) else { return Need::Send };
         let floor = self.link.floors_heard.number(winner.origin);
+        let held = self.link.heard.number(winner.origin) >= winner.sequence;
+        let uncommitted = entry.sequence > self.version(entry.origin);
+        if winner_at != at && winner.tombstone && held && uncommitted {
+            return Need::Withhold;
+        }
         if winner_at == at || winner.sequence > floor || self.settings.is(Mutant::CollectedResent) {
             Need::Send
         } else if !winner.tombstone || self.settings.is(Mutant::WithheldForEver) {
             Need::Skip
-        } else if entry.sequence > self.version(entry.origin) {
+        } else if uncommitted {
             Need::Withhold
         } else {
             Need::Send
