@@ -433,6 +433,10 @@ impl Restore {
             }
             Journaled::Version { origin, version } => {
                 let at = self.known(origin)?;
+                // Its own numbers may never be given twice, whatever else is missing.
+                if at == OriginIx::ME {
+                    self.raise(at, version);
+                }
                 self.versions.insert(at, version);
             }
             Journaled::Settled => {
