@@ -51,7 +51,7 @@ impl Replica {
         }
         let blank = self.streams.iter().skip(1).all(|stream| stream.version == 0);
         let has = link.heard.iter().any(|(origin, &version)| origin != OriginIx::ME && version > 0);
-        if has && (blank || self.members.was_out) || self.is_below(link) {
+        if blank && has || self.is_below(link) {
             self.bootstrap = Some(Bootstrap { link: id, begun: None });
             self.happenings.snapshots += 1;
             self.outputs.push_back(Output::Event(Event::BootstrapBegun(id)));

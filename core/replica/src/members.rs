@@ -23,11 +23,6 @@ pub(crate) struct Members {
     told: Instant,
     /// Its next word counts more than this: the last that others have heard.
     counted: u64,
-    /// The last word of this node that somebody knew when taking it out of the herd; none yet is zero.
-    taken_out: u64,
-    /// The others did not wait for this node: what they forgot meanwhile it may still hold, so it fetches
-    /// everything anew.
-    pub(crate) was_out: bool,
     /// What this node says about itself from its next word on.
     about: Box<[u8]>,
     /// Whether that is worth a word of its own.
@@ -123,16 +118,7 @@ impl Members {
         let by_name = settings.members.iter().map(|name| (name.clone(), None)).collect();
         let configured = settings.members.clone();
         let about = Box::default();
-        Self {
-            by_name,
-            configured,
-            told: now,
-            counted: 0,
-            taken_out: 0,
-            was_out: false,
-            about,
-            about_is_news: false,
-        }
+        Self { by_name, configured, told: now, counted: 0, about, about_is_news: false }
     }
 
     /// The members that were heard of, beginning with the one at place `from` and going round; each
@@ -222,14 +208,11 @@ impl Replica {
     }
 
     /// A member's word came; it is passed on if it is news.
-    pub(crate) fn hear_member(&mut self, id: LinkId, mut member: Member, now: Now) {
+    pub(crate) fn hear_member(&mut self, id: LinkId, mut member: Member) {
         let Some(life) = self.store.origin(member.origin) else { return };
         let (name, incarnation) = (life.server.clone(), life.incarnation);
         if member.origin == OriginIx::ME {
             self.hear_of_myself(&name, &member);
-            if self.members.was_out {
-                self.decide_all(now);
-            }
             return;
         }
         // Another life of this node has no say any more.
@@ -270,10 +253,6 @@ impl Replica {
         let mine = self.members.by_name.get(name).and_then(Option::as_ref);
         if word.counter > mine.map_or(0, |mine| mine.counter) {
             self.members.about_is_news = true;
-        }
-        if word.has_left && word.counter > self.members.taken_out {
-            self.members.taken_out = word.counter;
-            self.members.was_out = !mine.is_some_and(|mine| mine.has_left);
         }
         if word.has_left || !self.settings.is(Mutant::WordsCountedAnew) {
             self.members.counted = self.members.counted.max(word.counter);

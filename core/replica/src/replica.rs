@@ -405,12 +405,12 @@ impl Replica {
                 };
                 let versions = versions.iter().map(known).collect::<Result<_, _>>()?;
                 let member = Member::heard(origin, counter, versions, about, now.instant);
-                self.hear_member(id, member, now);
+                self.hear_member(id, member);
                 Ok(())
             }
             Message::Left { origin, counter } => {
                 let origin = self.known(id, origin)?;
-                self.hear_member(id, Member::gone(origin, counter, now.instant), now);
+                self.hear_member(id, Member::gone(origin, counter, now.instant));
                 Ok(())
             }
             Message::AuditRoot { is_answer, sum } => {

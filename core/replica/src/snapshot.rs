@@ -103,7 +103,6 @@ impl Replica {
             let until = if late { u64::MAX } else { stream.version };
             stream.floor = stream.floor.max(floor).max(collected_since.min(until));
         }
-        self.members.was_out = false;
         self.floors_raised += 1;
         // A snapshot on its way from here may have passed the slots of what has come while it was still
         // to come to the slots of what has gone: it begins anew.
