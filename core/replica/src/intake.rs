@@ -153,13 +153,22 @@ impl Replica {
             self.duplicate(id, origin);
             return;
         }
-        if let Some((key, at)) = key.zip(known)
-            && self.outranks(key, at, &record)
-        {
+        let newest = key.zip(known).filter(|&(key, at)| self.outranks(key, at, &record));
+        let hidden = newest.and_then(|(key, at)| {
+            let entry = self.store.entry(at).filter(|entry| !entry.tombstone)?;
+            Some((key, at, entry.effective_ns))
+        });
+        if let Some((key, _)) = newest.filter(|_| hidden.is_none()) {
             self.repeat_tombstone(key, now);
         }
         if !self.put(record, origin, sequence, Some(id), now) {
             return;
+        }
+        // What it hid is newest now, and what is newest was passed over on links: but the key was forgotten.
+        if let Some((key, at, effective_ns)) = hidden
+            && self.store.winner(key).is_some_and(|(winner, _)| winner != at)
+        {
+            self.issue_tombstone(key, effective_ns, &[], now);
         }
         self.happenings.entries += 1;
         if self.settings.is(Mutant::AdvanceOnEntry)
@@ -176,12 +185,12 @@ impl Replica {
         }
     }
 
-    /// Whether this is a tombstone, the newest of its key, and its origin has written something older in its
-    /// place since: so it has dropped the tombstone, and what others wrote before would come back here.
+    /// Whether this is the newest of its key, and its origin has written something older in its place since. So
+    /// the key was forgotten, and the tombstone dropped: this one, or one that came and went while this node was
+    /// out of the herd. What others wrote before would come back here.
     fn outranks(&self, key: KeyIx, at: EntryIx, record: &Record<'_>) -> bool {
         let wins = self.store.winner(key).filter(|&(winner, _)| winner == at);
-        let tombstone = wins.filter(|(_, entry)| entry.tombstone);
-        tombstone.is_some_and(|(_, entry)| self.store.record(entry).rank() > record.rank())
+        wins.is_some_and(|(_, entry)| self.store.record(entry).rank() > record.rank())
             && !self.settings.is(Mutant::TombstoneOverwritten)
     }
 
