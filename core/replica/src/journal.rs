@@ -17,7 +17,7 @@ use crate::origin::{Origin, OriginIx};
 use crate::output::Output;
 use crate::replica::Replica;
 use crate::settings::{Record, Settings};
-use crate::store::KeyIx;
+use crate::store::{EntryIx, KeyIx};
 use herd_proto::Now;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -290,6 +290,7 @@ impl Replica {
         };
         // One that is there but was not told may have taken the place of one that was. To say that that one
         // is gone would lose a safe report, if nothing of this came behind it; so it is told here already.
+        room &= self.journal_hider(known, None, tails, take);
         for (origin, tail) in (0_u16..).zip(tails) {
             if let Some(entry) = entry_of(origin).filter(|entry| entry.arrival > tail.cursor) {
                 if self.settings.is(Mutant::OvertakenDropped) {
@@ -308,22 +309,50 @@ impl Replica {
         room
     }
 
+    /// What a key shows is told before anything that loses to it, in whatever stream it stands: else a journal
+    /// that is cut between the two would show what was forgotten. False if there was no room.
+    fn journal_hider(
+        &self,
+        key: KeyIx,
+        loser: Option<EntryIx>,
+        tails: &[Tail],
+        take: &mut impl FnMut(&Journaled<'_>) -> bool,
+    ) -> bool {
+        let Some((at, winner)) = self.store.winner(key) else { return true };
+        let origin = winner.origin;
+        let is_told = tails.get(origin.at()).is_none_or(|tail| winner.arrival <= tail.cursor);
+        if is_told || loser == Some(at) || self.settings.is(Mutant::HiderJournaledLate) {
+            return true;
+        }
+        let (sequence, record) = (winner.sequence, self.store.record(winner));
+        take(&Journaled::Entry { origin: origin.0, sequence, record })
+    }
+
     /// False if there was no room.
     fn journal_entries(
         &self,
         journal: &mut Journal,
         take: &mut impl FnMut(&Journaled<'_>) -> bool,
     ) -> bool {
-        for ((number, stream), tail) in (0_u16..).zip(&self.streams).zip(&mut journal.tails) {
+        for (number, stream) in (0_u16..).zip(&self.streams) {
+            let Some(tail) = journal.tails.get(usize::from(number)) else { return true };
             for (arrival, at) in stream.log.all_after(tail.cursor, &self.store) {
-                tail.cursor = arrival;
-                let Some(entry) = self.store.entry(at) else { continue };
-                let (sequence, record) = (entry.sequence, self.store.record(entry));
-                if !take(&Journaled::Entry { origin: number, sequence, record }) {
+                let mut room = true;
+                if let Some(entry) = self.store.entry(at) {
+                    room &= self.journal_hider(entry.key(), Some(at), &journal.tails, take);
+                    let (sequence, record) = (entry.sequence, self.store.record(entry));
+                    room &= take(&Journaled::Entry { origin: number, sequence, record });
+                }
+                if let Some(tail) = journal.tails.get_mut(usize::from(number)) {
+                    tail.cursor = arrival;
+                }
+                if !room {
                     return false;
                 }
             }
-            tail.cursor = stream.log.last();
+            if let Some(tail) = journal.tails.get_mut(usize::from(number)) {
+                tail.cursor = stream.log.last();
+            }
         }
         true
     }
@@ -662,6 +691,21 @@ mod tests {
         let first_version = lines.iter().position(|line| matches!(line, Line::Version(..)));
         let last_entry = lines.iter().rposition(|line| matches!(line, Line::Entry(..)));
         assert!(first_version > last_entry, "{lines:?}");
+    }
+
+    #[test]
+    fn what_a_tombstone_hides_is_told_behind_it() {
+        let mut b = replica("b");
+        let (id, mut lines) = (b.open_journal(), Vec::new());
+        let early = b.know("early", 1, now(1)).unwrap();
+        let late = b.know("late", 1, now(1)).unwrap();
+        assert!(b.put(record(b"k", 1, b"x"), early, 1, None, now(2)));
+        assert!(b.put(Record { tombstone: true, ..record(b"k", 2, b"") }, late, 1, None, now(2)));
+        while !poll(&mut b, id, 1, &mut lines).is_all {
+            let shown = restored(&lines, 2).get(b"k").map(|known| known.tombstone);
+            assert_ne!(shown, Some(false), "{lines:?}");
+        }
+        assert_eq!(shown(&restored(&lines, 2)), shown(&b));
     }
 
     #[test]

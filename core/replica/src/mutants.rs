@@ -134,6 +134,8 @@ pub enum Mutant {
     RevealedShown,
     /// Puts into a snapshot what the other side has dropped the tombstone of.
     SnapshotResurrects,
+    /// Writes down what loses to a tombstone before that.
+    HiderJournaledLate,
 }
 
 #[cfg_attr(
@@ -143,7 +145,7 @@ pub enum Mutant {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 59] = [
+    pub const ALL: [Self; 60] = [
         Self::CommitEarlyInLog,
         Self::CommitEarlyInSweep,
         Self::AdvanceOnEntry,
@@ -203,6 +205,7 @@ impl Mutant {
         Self::HeldBeforeWritten,
         Self::RevealedShown,
         Self::SnapshotResurrects,
+        Self::HiderJournaledLate,
     ];
 }
 

@@ -41,23 +41,28 @@ struct Arguments {
 }
 
 /// These need more seeds than a check before each merge has time for.
-const SLOW: [Mutant; 16] = [
+const SLOW: [Mutant; 21] = [
     Mutant::AdoptAgain,
     Mutant::AdoptNever,
     Mutant::BuryEarly,
     Mutant::CollectInSnapshot,
     Mutant::CollectedResent,
     Mutant::DiscardedNotJournaled,
+    Mutant::DroppedNotJournaled,
     Mutant::DuplicateAheadEnds,
     Mutant::HeldBeforeWritten,
+    Mutant::HiderJournaledLate,
     Mutant::OvertakenDropped,
     Mutant::RevealedPassedOver,
+    Mutant::RevealedShown,
     Mutant::SnapshotFloorsLate,
     Mutant::SnapshotNotRestarted,
+    Mutant::SnapshotResurrects,
     Mutant::TombstoneLeavesSnapshot,
     Mutant::TombstoneOverwritten,
     Mutant::TombstonePhaseKept,
     Mutant::WithheldForEver,
+    Mutant::WordsCountedAnew,
 ];
 
 /// In so many seeds everything must have happened at least once.
