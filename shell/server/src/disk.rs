@@ -45,6 +45,7 @@ impl OsDisk {
     pub fn open(path: &Path) -> Result<Self, DirectoryError> {
         let system = |error| DirectoryError::System(path.to_owned(), error);
         DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path).map_err(system)?;
+        sync_names_above(path).map_err(system)?;
         let mut disk = Self::unlocked(path, false);
         let lock = disk.open_file(LOCK).map_err(system)?;
         match lock.try_lock() {
@@ -137,6 +138,29 @@ impl OsDisk {
     }
 }
 
+/// That the directory is there lasts. It may have been made just now, or by a process that was killed before
+/// it came to this.
+fn sync_names_above(path: &Path) -> io::Result<()> {
+    for directory in above(path)? {
+        match File::open(&directory) {
+            Ok(names) => names.sync_all()?,
+            // Who may not look into it has not made anything in it either.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The directories that a directory lies in, the nearest first, as far as they are on the same disk.
+fn above(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let path = path.canonicalize()?;
+    let device = fs::metadata(&path)?.dev();
+    let is_there =
+        |directory: &&Path| fs::metadata(directory).is_ok_and(|found| found.dev() == device);
+    Ok(path.ancestors().skip(1).take_while(is_there).map(Path::to_owned).collect())
+}
+
 impl Disk for OsDisk {
     fn names(&mut self) -> io::Result<Vec<String>> {
         let names = fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name().into_string()));
@@ -190,5 +214,22 @@ impl Disk for OsDisk {
 
     fn sync_names(&mut self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_directories_above_are_made_safe_up_to_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("herd").join("Hill");
+        drop(OsDisk::open(&path).unwrap());
+        let above = above(&path).unwrap();
+        let own = dir.path().canonicalize().unwrap();
+        assert_eq!(above[..2], [own.join("herd"), own]);
+        let mode = fs::metadata(&path).unwrap().mode();
+        assert_eq!(mode & 0o777, DIRECTORY_MODE);
     }
 }
