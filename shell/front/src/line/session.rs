@@ -234,11 +234,17 @@ impl Session {
             match self.queue.front_mut() {
                 None => return moved,
                 Some(Due::Bytes(bytes, until)) => {
-                    if !host.durability.poll_safe(*until, cx) {
+                    let is_safe = host.durability.poll_safe(*until, cx);
+                    if !is_safe && host.durability.mode() != Mode::Refused {
                         return moved;
                     }
                     self.queued_bytes -= bytes.len();
-                    self.ready.append(bytes);
+                    if is_safe {
+                        self.ready.append(bytes);
+                    } else {
+                        // They came before the disk failed; nobody knows how long it will.
+                        write_refused(bytes, &mut self.ready);
+                    }
                 }
                 Some(Due::Answer { at_line, document }) => {
                     let Poll::Ready(answer) = Pin::new(document).poll(cx) else { return moved };
@@ -394,8 +400,44 @@ fn answer(
     }
 }
 
+/// Appends replies, with the reports that they acknowledge refused instead. A question's AT line is told by the
+/// document that stands behind it: such a document begins a line as no reply does.
+fn write_refused(replies: &[u8], out: &mut Vec<u8>) {
+    let mut lines = replies.split_inclusive(|&byte| byte == b'\n').peekable();
+    while let Some(line) = lines.next() {
+        let is_question = lines.peek().is_some_and(|next| next.starts_with(b"{"));
+        // AT, this server, the difference; what the client reported is the rest.
+        let mut fields = line.splitn(4, |&byte| byte == b' ');
+        match (fields.next(), fields.nth(2)) {
+            (Some(b"AT"), Some(report)) if !is_question => {
+                out.extend_from_slice(b"? IAMAT ");
+                out.extend_from_slice(report);
+            }
+            _ => out.extend_from_slice(line),
+        }
+    }
+}
+
 /// Appends a document about places as it ends a reply: followed by two line feeds.
 fn write_document(document: &Document, out: &mut Vec<u8>) {
     out.extend_from_slice(document.as_str().as_bytes());
     out.extend_from_slice(b"\n\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_that_waited_when_the_disk_failed_come_back() {
+        let replies = b"AT Hill +0.000000001 kiwi +34.0-118.0 5.0\n? what\n\
+            AT Hill +0.000000001 kiwi +34.0-118.0 5.0\n{\n  \"results\": []\n}\n\n\
+            AT Hill -0.000000001 emu +34.0-118.0 6.0\n";
+        let refused = b"? IAMAT kiwi +34.0-118.0 5.0\n? what\n\
+            AT Hill +0.000000001 kiwi +34.0-118.0 5.0\n{\n  \"results\": []\n}\n\n\
+            ? IAMAT emu +34.0-118.0 6.0\n";
+        let mut out = Vec::new();
+        write_refused(replies, &mut out);
+        assert_eq!(out, refused, "{}", out.escape_ascii());
+    }
 }
