@@ -195,17 +195,11 @@ pub fn examine<D: Disk>(
             hand_over(line, behind_hole, &mut take);
             Ok::<_, io::Error>(())
         })?;
-        let stranger =
-            examined.life.as_ref().zip(writer).is_some_and(|(life, writer)| life.server != writer);
-        if stranger {
-            examined.flaw(&name, 0, ended.end, Wrong::OfAnotherServer);
-        }
-        examined.judge(name, ended, closed);
+        let stranger = stranger(&name, &ended, examined.life.as_ref(), writer);
+        examined.flaws.extend(stranger);
+        examined.judge(name, &ended, closed);
     } else if let Some(Closed { generation, length }) = closed {
-        let name = format!("{WHOLE}{generation}");
-        if !unreadable.contains(&name) {
-            examined.flaw(&name, 0, length, Wrong::Lost);
-        }
+        examined.flaws.extend(lost(generation, length, &unreadable));
     } else if examined.life.is_some() && unreadable.is_empty() {
         let to = examined.length(life::NAME);
         examined.flaw(life::NAME, 0, to, Wrong::JournalMissing);
@@ -220,42 +214,71 @@ impl Examined {
     }
 
     /// What the file that counts is like, and what the last life, if it ended well, says that it should be.
-    fn judge(&mut self, name: String, ended: Ended, closed: Option<Closed>) {
-        let Ended { end, torn, records, holes } = ended;
-        let number = number_of(&name);
-        let closed_here = closed.filter(|closed| number == Some(closed.generation));
-        for Hole { from, to, was_safe } in holes {
-            // What a life ended well with was made safe first.
-            let was_safe = was_safe || closed_here.is_some_and(|closed| to <= closed.length);
-            self.flaw(&name, from, to, if was_safe { Wrong::Damaged } else { Wrong::Gap });
-        }
-        match (closed, closed_here) {
-            (_, Some(Closed { length, .. })) => {
-                if end < length {
-                    self.flaw(&name, end, length, Wrong::Lost);
-                }
-                if end + torn > length {
-                    self.flaw(&name, end.max(length), end + torn, Wrong::Added);
-                }
-            }
-            (Some(Closed { generation, length }), None) => {
-                let closed = format!("{WHOLE}{generation}");
-                if number < Some(generation) {
-                    // Told already if it is there and damaged from its beginning.
-                    if !self.flaws.iter().any(|flaw| flaw.file == closed) {
-                        self.flaw(&closed, 0, length, Wrong::Lost);
-                    }
-                } else {
-                    self.flaw(&name, 0, end + torn, Wrong::Added);
-                }
-            }
-            (None, _) => {}
-        }
+    fn judge(&mut self, name: String, ended: &Ended, closed: Option<Closed>) {
+        let unreadable = self.flaws.iter().map(|flaw| flaw.file.clone()).collect::<Vec<_>>();
+        self.flaws.extend(flaws(&name, ended, closed, &unreadable));
         self.counts = Some(name);
-        self.records = records;
-        self.torn_bytes = torn;
-        self.end = end;
+        self.records = ended.records;
+        self.torn_bytes = ended.torn;
+        self.end = ended.end;
     }
+}
+
+/// What is wrong with the file that counts, by itself and by what the last life, if it ended well, says of it.
+pub(crate) fn flaws(
+    name: &str,
+    ended: &Ended,
+    closed: Option<Closed>,
+    unreadable: &[String],
+) -> Vec<Flaw> {
+    let mut flaws = Vec::new();
+    let flaw = |file: &str, from, to, what| Flaw { file: file.to_owned(), from, to, what };
+    let Ended { end, torn, ref holes, .. } = *ended;
+    let number = number_of(name);
+    let closed_here = closed.filter(|closed| number == Some(closed.generation));
+    for &Hole { from, to, was_safe } in holes {
+        // What a life ended well with was made safe first.
+        let was_safe = was_safe || closed_here.is_some_and(|closed| to <= closed.length);
+        flaws.push(flaw(name, from, to, if was_safe { Wrong::Damaged } else { Wrong::Gap }));
+    }
+    match (closed, closed_here) {
+        (_, Some(Closed { length, .. })) => {
+            if end < length {
+                flaws.push(flaw(name, end, length, Wrong::Lost));
+            }
+            if end + torn > length {
+                flaws.push(flaw(name, end.max(length), end + torn, Wrong::Added));
+            }
+        }
+        (Some(Closed { generation, length }), None) => {
+            if number < Some(generation) {
+                flaws.extend(lost(generation, length, unreadable));
+            } else {
+                flaws.push(flaw(name, 0, end + torn, Wrong::Added));
+            }
+        }
+        (None, _) => {}
+    }
+    flaws
+}
+
+/// The journal of another server than the one that `life` names.
+pub(crate) fn stranger(
+    name: &str,
+    ended: &Ended,
+    life: Option<&Life>,
+    writer: Option<String>,
+) -> Option<Flaw> {
+    let is_one = life.zip(writer).is_some_and(|(life, writer)| life.server != writer);
+    let (file, what) = (name.to_owned(), Wrong::OfAnotherServer);
+    is_one.then_some(Flaw { file, from: 0, to: ended.end, what })
+}
+
+/// The file that the last life ended well with is not there; told already if it is, and damaged from its beginning.
+pub(crate) fn lost(generation: u64, length: u64, unreadable: &[String]) -> Option<Flaw> {
+    let file = format!("{WHOLE}{generation}");
+    let is_told = unreadable.contains(&file);
+    (!is_told).then_some(Flaw { file, from: 0, to: length, what: Wrong::Lost })
 }
 
 fn role(name: &str, counting: Option<&str>, unreadable: &[String]) -> Role {
@@ -324,8 +347,18 @@ mod tests {
         let before = disk.changes();
         let examined = examine(disk, |_| ()).unwrap();
         assert_eq!(disk.changes(), before, "nothing is changed");
+        assert_eq!(examined.is_sound(), is_sound_to_a_start(disk), "{:?}", examined.flaws);
         let flaws = examined.flaws.into_iter();
         flaws.map(|Flaw { file, from, to, what }| (file, from, to, what)).collect()
+    }
+
+    /// Whether a start has nothing to tell of it.
+    fn is_sound_to_a_start(disk: &MemoryDisk) -> bool {
+        let mut storage = Storage::open(disk.clone(), 6).unwrap();
+        let loaded = storage.load(|_| ()).unwrap();
+        let is_known = storage.life().is_some() || loaded.file.is_none();
+        let is_read = loaded.flaws.is_empty() && loaded.unreadable.is_empty();
+        is_known && is_read && !storage.life_is_damaged()
     }
 
     const JOURNAL: &str = "journal-1";
@@ -356,6 +389,7 @@ mod tests {
             let end = whole(&mut disk);
             disk.truncate(JOURNAL, end - 3).unwrap();
             let examined = examine(&mut disk, |_| ()).unwrap();
+            assert_eq!(is_sound_to_a_start(&disk), !closed);
             assert_eq!(examined.records, 9);
             assert_eq!(examined.end + examined.torn_bytes, end - 3);
             let expected =
@@ -388,6 +422,7 @@ mod tests {
                     match examine(&mut disk, |_| ()) {
                         Ok(examined) => {
                             assert!(!examined.is_sound(), "{name}: bit {bit} of byte {at}");
+                            assert!(!is_sound_to_a_start(&disk), "{name}: bit {bit} of byte {at}");
                             let flaw = &examined.flaws[0];
                             let (from, to) = (flaw.from, flaw.to.max(flaw.from + 1));
                             assert!((from..to).contains(&(at as u64)), "{flaw:?} is not at {at}");

@@ -11,7 +11,7 @@
 //! before it go. So at any moment one whole generation holds everything that was made safe.
 
 use crate::disk::Disk;
-use crate::examine::read_life;
+use crate::examine::{Flaw, Wrong, flaws, lost, stranger};
 use crate::file::{Batch, Ended, HEADER_BYTES, Header, Hole, header, read_header, read_records};
 use crate::life::{self, Closed, Life};
 use crate::line::Line;
@@ -32,6 +32,7 @@ const SYNCED_EVERY_BYTES: u64 = 64 * 1024;
 pub struct Storage<D> {
     disk: D,
     life: Option<Life>,
+    life_is_damaged: bool,
     /// Appended to; none before the first generation is whole, or if the last was not sound.
     live: Option<Generation>,
     next: Option<Generation>,
@@ -129,6 +130,9 @@ pub struct Loaded {
     pub torn_bytes: u64,
     /// Bytes in the middle that are no records.
     pub holes: Vec<Hole>,
+    /// What is not as it was written, as far as that can be told: holes, and what the last life ended well
+    /// with and is there no more. Files that could not be read at all are not in it.
+    pub flaws: Vec<Flaw>,
     /// Files that could not be read at all.
     pub unreadable: Vec<String>,
     /// The last life ended well, and nothing was changed since.
@@ -142,12 +146,20 @@ impl<D: Disk> Storage<D> {
     ///
     /// [`OpenError`].
     pub fn open(mut disk: D, seed: u64) -> Result<Self, OpenError> {
-        let life = read_life(&mut disk)?;
+        let (life, life_is_damaged) = match life::read(&mut disk)? {
+            life::Read::Life(life) => (Some(life), false),
+            life::Read::Missing => (None, false),
+            life::Read::Damaged => (None, true),
+            life::Read::Later(version) => {
+                return Err(OpenError::Later { file: life::NAME.to_owned(), version });
+            }
+        };
         let numbers = disk.names()?;
         let greatest = numbers.iter().filter_map(|name| number_of(name)).max().unwrap_or(0);
         Ok(Self {
             disk,
             life,
+            life_is_damaged,
             live: None,
             next: None,
             greatest,
@@ -165,6 +177,11 @@ impl<D: Disk> Storage<D> {
 
     fn is(&self, fault: Fault) -> bool {
         self.fault == Some(fault)
+    }
+
+    /// There was a file that tells whose directory it is, and it is not what was written.
+    pub fn life_is_damaged(&self) -> bool {
+        self.life_is_damaged
     }
 
     /// Whose directory it is, and how its last life ended; none if it is new, or that file is damaged.
@@ -205,13 +222,25 @@ impl<D: Disk> Storage<D> {
     pub fn load(&mut self, mut take: impl FnMut(Found<'_>)) -> Result<Loaded, OpenError> {
         let Candidates { counts, unreadable } = candidates(&mut self.disk)?;
         let mut loaded = Loaded { unreadable, ..Loaded::default() };
+        let closed = self.life.as_ref().and_then(|life| life.closed);
         if let Some((name, id)) = counts {
             let ignored = self.is(Fault::HolesIgnored);
+            let mut writer = None;
             let ended = read_records(&mut self.disk, &name, id, |line, behind_hole| {
+                if let Line::Origin { number: 0, server, .. } = *line {
+                    writer = Some(server.to_owned());
+                }
                 hand_over(line, behind_hole && !ignored, &mut take);
                 Ok::<_, io::Error>(())
             })?;
+            loaded.flaws.extend(stranger(&name, &ended, self.life.as_ref(), writer));
+            loaded.flaws.extend(flaws(&name, &ended, closed, &loaded.unreadable));
             self.take_up(name, id, ended, &mut loaded)?;
+        } else if let Some(Closed { generation, length }) = closed {
+            loaded.flaws.extend(lost(generation, length, &loaded.unreadable));
+        } else if self.life.is_some() && loaded.unreadable.is_empty() {
+            let (file, what) = (life::NAME.to_owned(), Wrong::JournalMissing);
+            loaded.flaws.push(Flaw { file, from: 0, to: 0, what });
         }
         self.unsound.extend(loaded.unreadable.iter().cloned());
         self.tidy()?;

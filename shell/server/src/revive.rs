@@ -3,7 +3,7 @@
 use crate::disk::{DirectoryError, OsDisk};
 use herd_front::Clock;
 use herd_node::{JournalId, Node, RestoreError, Revival, Settings};
-use herd_store::{Found, Life, Loaded, OpenError, Storage};
+use herd_store::{Flaw, Found, Life, Loaded, OpenError, Storage, Wrong};
 use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
 use tracing::{error, info, warn};
@@ -115,6 +115,9 @@ pub(crate) fn revive(
         place,
         closed: None,
     };
+    if storage.life_is_damaged() || (last.is_none() && loaded.file.is_some()) {
+        error!(path = %path.display(), file = "life", "damaged or missing: whose directory this is, and how its last run ended, is not known; what it holds is taken");
+    }
     tell(path, &loaded, last.as_ref(), &life, &node);
     storage.begin_life(life).map_err(|error| ReviveError::Write(path.to_owned(), error))?;
     // As if all records were of one length; most are reports.
@@ -148,17 +151,26 @@ fn tell(path: &Path, loaded: &Loaded, last: Option<&Life>, life: &Life, node: &N
     for file in &loaded.unreadable {
         error!(%path, file, "a file is damaged from its beginning: it is set aside, and what it held is fetched from neighbours");
     }
+    for Flaw { file, from, to, what } in &loaded.flaws {
+        match what {
+            Wrong::Damaged => {
+                error!(%path, file, from, to, "damaged bytes: the file is set aside, and what they held is fetched from neighbours");
+            }
+            Wrong::Gap => warn!(%path, file, from, to, "bytes that a power cut left unwritten"),
+            Wrong::JournalMissing => warn!(%path, file, "{what}"),
+            Wrong::Lost
+            | Wrong::Added
+            | Wrong::OfAnotherServer
+            | Wrong::LifeMissing
+            | Wrong::LifeDamaged
+            | Wrong::HeaderDamaged => {
+                error!(%path, file, from, to, "{what}; what is missing is fetched from neighbours");
+            }
+        }
+    }
     let Some(file) = &loaded.file else {
         return info!(%path, "the data directory is empty: everything is fetched from neighbours");
     };
-    for hole in &loaded.holes {
-        let (from, to) = (hole.from, hole.to);
-        if hole.was_safe {
-            error!(%path, file, from, to, "damaged bytes: the file is set aside, and what they held is fetched from neighbours");
-        } else {
-            warn!(%path, file, from, to, "bytes that a power cut left unwritten");
-        }
-    }
     if loaded.torn_bytes > 0 {
         warn!(%path, file, bytes = loaded.torn_bytes, at = loaded.bytes, "cut what was being written when the last run ended");
     }
