@@ -12,6 +12,7 @@ mod sim;
 mod soak;
 mod test;
 mod tidy;
+mod torture;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -34,6 +35,7 @@ fn run(cli: Cli) -> Result<()> {
         Chore::Bench(args) => bench::run(&args),
         Chore::Sim(args) => sim::run(&args),
         Chore::Soak(args) => soak::run(&args),
+        Chore::Torture(args) => torture::run(&args),
         Chore::Part(part) => test::run_one(part, cli.install),
     }
 }
@@ -61,6 +63,8 @@ enum Chore {
     Sim(sim::Args),
     /// Break real servers in network namespaces for a while; `cargo xtask soak --help` tells the rest
     Soak(soak::Args),
+    /// Kill, cut off, damage and fill what real servers write down; `cargo xtask torture --help` tells the rest
+    Torture(torture::Args),
     #[command(flatten)]
     Part(test::Part),
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: all parts of the check in their order, each timed.
 
-use crate::{need, runner, shell, sim, tidy};
+use crate::{need, runner, shell, sim, tidy, torture};
 use anyhow::{Result, bail};
 use clap::{Subcommand, ValueEnum};
 use std::time::{Duration, Instant};
@@ -40,6 +40,8 @@ pub(crate) enum Part {
     Doctests,
     /// The simulator of the servers' agreement, fixed seeds
     Seeds,
+    /// Real servers on real files, killed, cut off, damaged and filled: a few times each
+    Tortures,
     /// Licences, sources and doubles of our dependencies, where cargo-deny is installed
     Deny,
 }
@@ -53,6 +55,7 @@ const ALL: &[Part] = &[
     Part::Tests,
     Part::Doctests,
     Part::Seeds,
+    Part::Tortures,
     Part::Deny,
 ];
 const FAST: &[Part] = &[Part::Fmt, Part::Tidy, Part::Unit];
@@ -140,6 +143,7 @@ impl Part {
             Part::Tests => runner::all_tests()?,
             Part::Doctests => return runner::doctests(),
             Part::Seeds => sim::fixed_seeds()?,
+            Part::Tortures => torture::short()?,
             Part::Deny => return deny(),
         }
         Ok(Outcome::Passed)
@@ -156,6 +160,7 @@ impl Part {
             Part::Tests => "tests",
             Part::Doctests => "doctests",
             Part::Seeds => "seeds",
+            Part::Tortures => "tortures",
             Part::Deny => "deny",
         }
     }
