@@ -23,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shell/geoherd", &["core/*", "shell/atlas", "shell/server"]),
     // The same servers and clients, in another network.
     ("harness/net", &["harness/e2e"]),
+    ("harness/torture", &["harness/e2e"]),
     // Leaves: nobody imports them but each other the fuzz targets.
     ("harness/*", &["core/*", "shell/*", "harness/fuzz"]),
     ("xtask", &["core/*", "shell/*", "harness/fuzz"]),
