@@ -127,6 +127,11 @@ impl Sim {
         for node in 0..self.plan.nodes {
             if self.standing[node].is_out {
                 self.excuse(node, false);
+                // Nor does it take up commits before it has fetched everything, so it may issue again what it
+                // shows without one, as its own: nobody waits for that.
+                if let Some(replica) = &self.nodes[node] {
+                    self.oracle.excuse_uncommitted(replica);
+                }
                 // What was forgotten until now may be gone everywhere without its having heard of it.
                 self.oracle.missed(node, self.now_ns);
                 // What is on a disk nobody has waited for before its node is up, and that it was out is to be

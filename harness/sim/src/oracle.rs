@@ -214,6 +214,22 @@ impl Oracle {
         }
     }
 
+    /// What `replica` shows though it does not hold it counts as said anew.
+    pub(crate) fn excuse_uncommitted(&mut self, replica: &Replica) {
+        for stream in replica.streams() {
+            let Some(&origin) = self.origins.get(stream.origin) else { continue };
+            let issued = self.issued.get(origin).map(|issued| &issued[..]).unwrap_or_default();
+            let start = issued.partition_point(|&(sequence, ..)| sequence <= stream.version);
+            for &(_, key, rank) in issued.get(start..).unwrap_or_default() {
+                if shown(replica, key) == Some(rank)
+                    && let Some(said) = self.keys.get_mut(&key)
+                {
+                    said.accepted.insert(rank, Lawful::Anew);
+                }
+            }
+        }
+    }
+
     fn origin(&mut self, origin: &Origin) -> usize {
         if let Some(&known) = self.origins.get(origin) {
             return known;
