@@ -10,11 +10,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 static RUNNING: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 static MOUNTS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -178,10 +181,16 @@ pub(crate) fn guard() -> Result<()> {
                 _ = interrupt.recv() => {}
             }
         });
+        INTERRUPTED.store(true, Relaxed);
         end_all();
         std::process::exit(130);
     });
     Ok(())
+}
+
+/// Whether a signal ends this process: what fails then is no fault of a server's.
+pub(crate) fn is_interrupted() -> bool {
+    INTERRUPTED.load(Relaxed)
 }
 
 /// Ends every process, unmounts everything, removes all files.

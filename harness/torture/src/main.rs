@@ -205,7 +205,9 @@ fn main() -> ExitCode {
     match guard::guard().and_then(|()| storage(args)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            println!("FAILED: {error:#}");
+            if !guard::is_interrupted() {
+                println!("FAILED: {error:#}");
+            }
             guard::end_all();
             ExitCode::FAILURE
         }
