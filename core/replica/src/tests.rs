@@ -294,14 +294,16 @@ fn what_a_tombstone_hid_stays_hidden_when_a_snapshot_shows_that_one_to_be_droppe
 }
 
 #[test]
-fn a_snapshot_brings_nothing_back_whose_tombstone_its_receiver_has_dropped() {
-    for is_dropped in [false, true] {
+fn a_snapshot_brings_nothing_back_whose_tombstone_its_receiver_has_dropped_or_may_drop() {
+    const STRANGER: LinkId = LinkId(2);
+    for (to, is_dropped, expected) in [(STRANGER, false, 1), (LINK, false, 0), (LINK, true, 0)] {
         let mut b = hiding();
+        b.open_link(STRANGER, now(10));
         if is_dropped {
             b.handle(LINK, &Message::Floor { origin: 0, sequence: 1 }, now(10));
         }
-        b.handle(LINK, &Message::SnapshotRequest, now(10));
-        let sent = transmit(&mut b);
+        b.handle(to, &Message::SnapshotRequest, now(10));
+        let sent = transmit_over(to, usize::MAX, &mut b, now(10));
         let mut frames = &sent[..];
         let mut reports = 0;
         while let Some((decoded, taken)) = Message::decode(frames).unwrap() {
@@ -310,7 +312,7 @@ fn a_snapshot_brings_nothing_back_whose_tombstone_its_receiver_has_dropped() {
             reports += usize::from(matches!(decoded, Decoded::Message(m) if is_report(&m)));
             frames = &frames[taken..];
         }
-        assert_eq!(reports, usize::from(!is_dropped));
+        assert_eq!(reports, expected, "{to:?} {is_dropped}");
     }
 }
 

@@ -208,15 +208,16 @@ fn a_damaged_directory_says_what_is_left_and_where_it_is_damaged() {
     assert_eq!(read.sound, TOLD[..2]);
     assert_eq!(read.behind_hole, TOLD[3..11]);
     let hole = Hole { from: 68, to: 158, was_safe: true };
+    let flaw = Flaw { file: JOURNAL.to_owned(), from: 68, to: 158, what: Wrong::Damaged };
     let expected = Loaded {
         file: Some(JOURNAL.to_owned()),
         bytes: DAMAGED_LENGTH,
         records: 11,
         holes: vec![hole],
+        flaws: vec![flaw.clone()],
         ..Loaded::default()
     };
     assert_eq!(read.loaded, expected);
-    let flaw = Flaw { file: JOURNAL.to_owned(), from: 68, to: 158, what: Wrong::Damaged };
     assert_eq!(read.flaws, [flaw]);
 }
 
