@@ -321,7 +321,7 @@ impl Replica {
         let Some((at, winner)) = self.store.winner(key) else { return true };
         let origin = winner.origin;
         let is_told = tails.get(origin.at()).is_none_or(|tail| winner.arrival <= tail.cursor);
-        if is_told || loser == Some(at) || self.settings.is(Mutant::HiderJournaledLate) {
+        if is_told || loser == Some(at) {
             return true;
         }
         let (sequence, record) = (winner.sequence, self.store.record(winner));

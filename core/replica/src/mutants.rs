@@ -130,12 +130,6 @@ pub enum Mutant {
     WordsCountedAnew,
     /// Tells members that it holds what it has not written down yet.
     HeldBeforeWritten,
-    /// Shows what a tombstone hid that a snapshot proved to be superfluous, though nobody else has it.
-    RevealedShown,
-    /// Puts into a snapshot what the other side has dropped the tombstone of.
-    SnapshotResurrects,
-    /// Writes down what loses to a tombstone before that.
-    HiderJournaledLate,
 }
 
 #[cfg_attr(
@@ -145,7 +139,7 @@ pub enum Mutant {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 60] = [
+    pub const ALL: [Self; 57] = [
         Self::CommitEarlyInLog,
         Self::CommitEarlyInSweep,
         Self::AdvanceOnEntry,
@@ -203,9 +197,6 @@ impl Mutant {
         Self::RestoredFloorsUntold,
         Self::WordsCountedAnew,
         Self::HeldBeforeWritten,
-        Self::RevealedShown,
-        Self::SnapshotResurrects,
-        Self::HiderJournaledLate,
     ];
 }
 

@@ -270,9 +270,7 @@ impl<S: Sink> Out<'_, S> {
             }
             let at = Store::slot(snapshot.next);
             if let Some(entry) = self.store.entry(at).filter(|entry| self.is_due(at, entry)) {
-                if !self.settings.is(Mutant::SnapshotResurrects) {
-                    self.hide(at);
-                }
+                self.hide(at);
                 self.entry(entry);
             }
             snapshot.next += 1;
@@ -423,7 +421,6 @@ impl<S: Sink> Out<'_, S> {
     /// any stream, if it is to.
     fn is_due(&self, at: EntryIx, entry: &Entry) -> bool {
         !matches!(self.need(at, entry), Need::Withhold)
-            || self.settings.is(Mutant::SnapshotResurrects)
     }
 
     /// Whether the other side has collected this entry, or would.

@@ -162,9 +162,7 @@ impl Replica {
             let version = self.streams.get(winner.origin.at()).map_or(0, |stream| stream.version);
             let is_old = !winner.confirmed && !winner.tombstone && winner.sequence > version;
             let hides = |hider: &Hider| is_old && hider.effective_ns >= winner.effective_ns;
-            if let Some(Hider { effective_ns, value }) = hider.filter(hides)
-                && !self.settings.is(Mutant::RevealedShown)
-            {
+            if let Some(Hider { effective_ns, value }) = hider.filter(hides) {
                 self.issue_tombstone(key, effective_ns, &value, now);
                 continue;
             }
