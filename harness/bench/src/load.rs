@@ -282,7 +282,7 @@ impl Requests {
         let mut bytes = Vec::new();
         let clients = target.clients.max(target.depth);
         for client in 0..clients {
-            let name = format!("{}{number:03}-{client:06}.example", target.prefix);
+            let name = format!("{}{number:03}-{client:07}.example", target.prefix);
             bytes.extend_from_slice(probe::report(&name, &zero).as_bytes());
         }
         let line_len = bytes.len() / clients;
@@ -409,14 +409,14 @@ mod tests {
         let first = requests.renew(0, 2);
         assert_eq!((first.start, first.end), (0, 2 * requests.line_len));
         let old = requests.line(1).to_vec();
-        assert!(old.starts_with(b"IAMAT p007-000001.example +"));
+        assert!(old.starts_with(b"IAMAT p007-0000001.example +"));
         // Not past the end of the block.
         assert_eq!(requests.renew(2, 2).len(), requests.line_len);
         assert_eq!(requests.sent(), 3);
         requests.renew(3, 2);
         let new = requests.line(4);
         assert!(new > &old[..], "{old:?}");
-        assert!(requests.last().unwrap().starts_with("p007-000001"));
+        assert!(requests.last().unwrap().starts_with("p007-0000001"));
         assert_eq!(requests.newest().count(), 3);
     }
 

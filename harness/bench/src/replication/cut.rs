@@ -71,7 +71,7 @@ pub(super) fn measure(options: &Options, args: &Args) -> Result<Vec<Section>> {
         wires.cut(HERE, THERE, false)?;
         let mended_at = Instant::now();
         // What changed last, as each connection of `fill` said it.
-        let last = format!("walker-003-{:06}.example", changed / 4 - 1);
+        let last = format!("walker-003-{:07}.example", changed / 4 - 1);
         let (mut ask_here, mut ask_there) =
             (Probe::connect(here.address)?, Probe::connect(there.address)?);
         let newest = ask_here.locate(&last)?;
