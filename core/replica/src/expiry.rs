@@ -6,7 +6,6 @@
 //! place, since that has expired too. Numbers in streams are left as they are: an entry that has expired
 //! may be missing anywhere below a commit.
 
-use crate::mutants::Mutant;
 use crate::replica::Replica;
 use crate::settings::Record;
 use crate::store::{EntryIx, KeyIx};
@@ -46,7 +45,6 @@ impl Replica {
     /// Whether a record is so old that it is shown to nobody.
     pub fn has_expired(&self, record: &Record<'_>, now: UnixTime) -> bool {
         self.expired_ns(now).is_some_and(|latest| record.effective_ns <= latest)
-            && !self.settings.is(Mutant::ExpiredShown)
     }
 
     /// Whether one of two servers whose clocks differ may have removed a record of this time, and the other
@@ -56,7 +54,6 @@ impl Replica {
         let skew = 2 * self.settings.future_skew_max;
         let margin = self.settings.expire_after.map_or(skew, |after| skew.min(after / 2));
         self.expired_ns(now.saturating_add(margin)).is_some_and(|latest| effective_ns <= latest)
-            && !self.settings.is(Mutant::ExpiredRepaired)
     }
 
     /// Removes what has expired among the next few keys.
@@ -68,7 +65,7 @@ impl Replica {
         let slots = self.store.key_slots();
         let pass = (after / PASSES).min(PASS_MAX);
         let idle = now.instant.since(self.expiry.walked);
-        let due = u64::from(slots) * nanos(idle) / nanos(pass).max(1);
+        let due = u64::from(slots).saturating_mul(nanos(idle)) / nanos(pass).max(1);
         let due = u32::try_from(due).unwrap_or(u32::MAX).min(slots);
         if due == 0 {
             return;

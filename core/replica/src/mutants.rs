@@ -56,10 +56,6 @@ pub enum Mutant {
     TombstoneAtOnce,
     /// Sends entries that the other side has collected.
     CollectedResent,
-    /// Shows what has expired until it is removed.
-    ExpiredShown,
-    /// Issues again what a neighbour lacks because it has expired there.
-    ExpiredRepaired,
     /// Starts anew under its old incarnation.
     IncarnationKept,
     /// Begins to send where its log ends.
