@@ -2,7 +2,7 @@
 //!
 //! The program itself is `herd-bench`; it finds the server beside itself.
 
-use crate::shell;
+use crate::shell::{self, beside_server};
 use anyhow::Result;
 
 /// Handed on as they are.
@@ -20,9 +20,6 @@ pub(crate) struct Args {
 ///
 /// When something was answered wrongly; never on a time.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    const BUILD: [&str; 3] = ["--quiet", "--release", "--locked"];
-    shell::run(shell::cargo().arg("build").args(BUILD).args(["--package", "geoherd"]))?;
-    let mut cargo = shell::cargo();
-    cargo.arg("run").args(BUILD).args(["--package", "herd-bench", "--"]);
-    shell::run(cargo.args(&args.rest))
+    let mut program = beside_server(&["--package", "herd-bench"])?;
+    shell::run(program.args(&args.rest))
 }

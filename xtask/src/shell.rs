@@ -18,6 +18,20 @@ pub(crate) fn cargo() -> Command {
     command(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
 }
 
+/// Builds the server, and gives the command that builds and runs another of our programs, which finds the
+/// server beside itself; arguments are to be added.
+///
+/// # Errors
+///
+/// When the server cannot be built.
+pub(crate) fn beside_server(program: &[&str]) -> Result<Command> {
+    const BUILD: [&str; 3] = ["--quiet", "--release", "--locked"];
+    run(cargo().arg("build").args(BUILD).args(["--package", "geoherd"]))?;
+    let mut cargo = cargo();
+    cargo.arg("run").args(BUILD).args(program).arg("--");
+    Ok(cargo)
+}
+
 /// `program`, at the root and without standard input.
 pub(crate) fn command(program: impl Into<OsString>) -> Command {
     let mut command = Command::new(program.into());

@@ -2,7 +2,7 @@
 //!
 //! The program itself is `herd-soak`; it finds the server beside itself. It needs network namespaces.
 
-use crate::shell;
+use crate::shell::{self, beside_server};
 use anyhow::Result;
 
 /// Handed on as they are.
@@ -14,7 +14,7 @@ pub(crate) struct Args {
     pub(crate) rest: Vec<String>,
 }
 
-const BUILD: [&str; 3] = ["--quiet", "--release", "--locked"];
+const SOAK: [&str; 4] = ["--package", "herd-net", "--bin", "herd-soak"];
 
 /// Soaks.
 ///
@@ -22,13 +22,14 @@ const BUILD: [&str; 3] = ["--quiet", "--release", "--locked"];
 ///
 /// When servers did not agree, or something else was not as it must be; or no namespaces may be made.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    shell::run(shell::cargo().arg("build").args(BUILD).args(["--package", "geoherd"]))?;
-    shell::run(soak(&BUILD).args(&args.rest))
+    shell::run(beside_server(&SOAK)?.args(&args.rest))
 }
 
 /// Why no network namespaces may be made here, if so.
 pub(crate) fn why_not() -> Option<String> {
-    let output = soak(&["--quiet", "--locked"]).arg("--probe").output();
+    let mut probe = shell::cargo();
+    probe.args(["run", "--quiet", "--locked"]).args(SOAK).args(["--", "--probe"]);
+    let output = probe.output();
     match output {
         Ok(output) if output.status.success() => None,
         Ok(output) => {
@@ -37,10 +38,4 @@ pub(crate) fn why_not() -> Option<String> {
         }
         Err(error) => Some(error.to_string()),
     }
-}
-
-fn soak(build: &[&str]) -> std::process::Command {
-    let mut cargo = shell::cargo();
-    cargo.arg("run").args(build).args(["--package", "herd-net", "--bin", "herd-soak", "--"]);
-    cargo
 }

@@ -3,7 +3,7 @@
 //! The program itself is `herd-torture`; it finds the server beside itself. Rows that need root or FUSE are
 //! skipped where those are missing, which it tells.
 
-use crate::shell;
+use crate::shell::{self, beside_server};
 use anyhow::Result;
 
 /// Handed on as they are.
@@ -14,8 +14,6 @@ pub(crate) struct Args {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     pub(crate) rest: Vec<String>,
 }
-
-const BUILD: [&str; 3] = ["--quiet", "--release", "--locked"];
 
 /// Tortures.
 ///
@@ -36,8 +34,6 @@ pub(crate) fn short() -> Result<()> {
 }
 
 fn torture(args: &[String]) -> Result<()> {
-    shell::run(shell::cargo().arg("build").args(BUILD).args(["--package", "geoherd"]))?;
-    let mut cargo = shell::cargo();
-    cargo.arg("run").args(BUILD).args(["--package", "herd-torture", "--"]);
-    shell::run(cargo.args(args))
+    let mut program = beside_server(&["--package", "herd-torture"])?;
+    shell::run(program.args(args))
 }

@@ -15,13 +15,13 @@ use std::process::Command;
 use std::time::Instant;
 
 /// One way to ask.
-struct Shape {
-    what: &'static str,
-    connections: usize,
-    depth: usize,
+pub(crate) struct Shape {
+    pub(crate) what: &'static str,
+    pub(crate) connections: usize,
+    pub(crate) depth: usize,
 }
 
-const SHAPES: [Shape; 4] = [
+pub(crate) const SHAPES: [Shape; 4] = [
     Shape { what: "50 connections, depth 1", connections: 50, depth: 1 },
     Shape { what: "50 connections, depth 16", connections: 50, depth: 16 },
     Shape { what: "50 connections, depth 100", connections: 50, depth: 100 },
@@ -31,7 +31,7 @@ const SHAPES: [Shape; 4] = [
 ];
 
 /// Distinct clients of one connection.
-const CLIENTS: usize = 1000;
+pub(crate) const CLIENTS: usize = 1000;
 
 const COLUMNS: [&str; 10] = [
     "shape",

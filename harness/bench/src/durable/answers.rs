@@ -3,26 +3,11 @@
 use super::{Args, EVERY_50_MS};
 use crate::Options;
 use crate::herd::{Herd, Plan, Server};
+use crate::line::{CLIENTS, SHAPES, Shape};
 use crate::load::{Expect, Load, Target};
 use crate::table::{Cell, Section, Spread};
 use anyhow::Result;
 use std::time::Instant;
-
-/// Distinct clients of one connection.
-const CLIENTS: usize = 1000;
-
-struct Shape {
-    what: &'static str,
-    connections: usize,
-    depth: usize,
-}
-
-const SHAPES: [Shape; 4] = [
-    Shape { what: "50 connections, depth 1", connections: 50, depth: 1 },
-    Shape { what: "50 connections, depth 16", connections: 50, depth: 16 },
-    Shape { what: "50 connections, depth 100", connections: 50, depth: 100 },
-    Shape { what: "4 connections, pipelined", connections: 4, depth: 3000 },
-];
 
 pub(super) fn measure(options: &Options, _args: &Args) -> Result<Vec<Section>> {
     let mut section = Section::new(
