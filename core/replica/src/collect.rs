@@ -22,19 +22,11 @@ const LOOKED_AT_MAX: usize = 4096;
 
 #[derive(Debug, Default)]
 pub(crate) struct Collector {
-    /// Superseded entries that are to be looked at.
-    losers: VecDeque<Loser>,
+    /// Superseded entries that are to be looked at; each slot once, here or among those that wait.
+    losers: VecDeque<EntryIx>,
     /// Those that were looked at and must stay until something changes that decides about them.
-    waiting: VecDeque<Loser>,
+    waiting: VecDeque<EntryIx>,
     tombstones: VecDeque<Tombstone>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Loser {
-    entry: EntryIx,
-    /// The number that the entry had when this node repeated the tombstone that it loses to. Whoever drops
-    /// the repeated one has drained the entry: it need not be repeated again.
-    answered: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -63,8 +55,14 @@ fn next_repetition(value: &[u8]) -> [u8; 4] {
 }
 
 impl Collector {
+    /// An entry was superseded that is not on the list yet.
     pub(crate) fn note_loser(&mut self, entry: EntryIx) {
-        self.losers.push_back(Loser { entry, answered: None });
+        self.losers.push_back(entry);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.losers.len() + self.waiting.len()
     }
 
     /// What everyone holds has changed, or what is known of graves and orphans.
@@ -83,10 +81,11 @@ impl Collector {
 
 impl Replica {
     pub(crate) fn collect(&mut self, now: Now) {
-        // While a snapshot comes in, what supersedes an entry may prove to be superfluous itself.
-        let begun = self.bootstrap.as_ref().is_some_and(|bootstrap| bootstrap.begun.is_some());
+        // While a snapshot comes in, or is still to come, what supersedes an entry may prove to be superfluous
+        // itself.
+        let is_behind = self.bootstrap.is_some() || self.links.values().any(|l| self.is_below(l));
         let raised = self.floors_raised;
-        if !begun || self.settings.is(Mutant::CollectInSnapshot) {
+        if !is_behind || self.settings.is(Mutant::CollectInSnapshot) {
             self.collect_losers(now);
         }
         self.collect_tombstones(now);
@@ -97,21 +96,21 @@ impl Replica {
 
     fn collect_losers(&mut self, now: Now) {
         for _ in 0..LOOKED_AT_MAX {
-            let Some(mut loser) = self.collector.losers.pop_front() else { return };
-            let at = loser.entry;
+            let Some(at) = self.collector.losers.pop_front() else { return };
+            self.store.list(at, false);
             let Some(entry) = self.store.entry(at) else { continue };
             let Some((winner_at, winner)) = self.store.winner(entry.key()) else { continue };
             if winner_at == at {
                 continue;
             }
             let (origin, sequence) = (winner.origin, winner.sequence);
-            if winner.tombstone && !entry.tombstone && !self.may_bury(&mut loser, now) {
-                self.collector.waiting.push_back(loser);
+            if winner.tombstone && !entry.tombstone && !self.may_bury(at, now) {
+                self.wait(at);
                 continue;
             }
             let Some(stream) = self.streams.get_mut(origin.at()) else { continue };
             if stream.stable < sequence && !self.settings.is(Mutant::CollectAtOnce) {
-                self.collector.waiting.push_back(loser);
+                self.wait(at);
                 continue;
             }
             stream.floor = stream.floor.max(sequence);
@@ -121,21 +120,25 @@ impl Replica {
         }
     }
 
+    fn wait(&mut self, loser: EntryIx) {
+        self.store.list(loser, true);
+        self.collector.waiting.push_back(loser);
+    }
+
     /// Whether a report that loses to a tombstone may go for good.
     ///
     /// Somebody may have dropped that tombstone, and have taken the report as new since. Whoever did so
     /// has told of the grave before telling that it holds the report. So once every member is known to
     /// hold the report, and there is no grave, every member had the tombstone when it met the report.
     /// If there is a grave the tombstone is written again, a little greater, which reaches everyone.
-    fn may_bury(&mut self, loser: &mut Loser, now: Now) -> bool {
-        let Some(entry) = self.store.entry(loser.entry) else { return true };
+    fn may_bury(&mut self, loser: EntryIx, now: Now) -> bool {
+        let Some(entry) = self.store.entry(loser) else { return true };
         let (origin, sequence, key) = (entry.origin, entry.sequence, entry.key());
         let Some((_, winner)) = self.store.winner(key) else { return true };
         let grave = self.streams.get(winner.origin.at()).map_or(0, |stream| stream.grave);
-        let answered = loser.answered == Some(sequence);
         let never = self.settings.is(Mutant::TombstoneNotRepeated);
-        if winner.sequence <= grave && !answered && !never {
-            loser.answered = Some(sequence);
+        if winner.sequence <= grave && !entry.answered && !never {
+            self.answer(key, loser);
             self.repeat_tombstone(key, now);
             return false;
         }
@@ -144,6 +147,28 @@ impl Replica {
         stream.is_orphan(entry)
             || self.everyone_holds(origin, sequence)
             || self.settings.is(Mutant::BuryEarly)
+    }
+
+    /// A tombstone is about to be repeated for the sake of an entry, and of all that is held under its key: whoever
+    /// drops the repeated one has drained them, so it need not be repeated again for one of these.
+    fn answer(&mut self, key: KeyIx, loser: EntryIx) {
+        let entries: Vec<_> = self.store.entries_of(key).collect();
+        for at in entries {
+            let Some(entry) = self.store.entry_mut(at) else { continue };
+            let held = self.streams.get(entry.origin.at()).map_or(0, |stream| stream.version);
+            entry.answered |= at == loser || entry.sequence <= held;
+        }
+    }
+
+    /// This node was not waited for: whoever dropped a tombstone that it repeated may not have drained what it
+    /// holds.
+    pub(crate) fn forget_answers(&mut self) {
+        self.collector.unsettle();
+        for &at in &self.collector.losers {
+            if let Some(entry) = self.store.entry_mut(at) {
+                entry.answered = false;
+            }
+        }
     }
 
     /// A key's tombstone becomes an update of this node: of the same time, and a little greater.

@@ -254,6 +254,9 @@ impl Replica {
         if word.counter > mine.map_or(0, |mine| mine.counter) {
             self.members.about_is_news = true;
         }
+        if word.has_left {
+            self.forget_answers();
+        }
         if word.has_left || !self.settings.is(Mutant::WordsCountedAnew) {
             self.members.counted = self.members.counted.max(word.counter);
         }

@@ -245,7 +245,9 @@ impl Replica {
             self.feed.note(entry.key(), &mut self.store);
             self.changed = true;
         }
-        if let Some(loser) = put.loser {
+        if let Some(loser) = put.loser
+            && self.store.list(loser, true)
+        {
             self.collector.note_loser(loser);
         }
         if record.tombstone {

@@ -46,6 +46,10 @@ pub(crate) struct Entry {
     pub(crate) tombstone: bool,
     /// Seen in the snapshot that is being taken in.
     pub(crate) confirmed: bool,
+    /// Since it was put, the tombstone that it loses to was repeated for its sake.
+    pub(crate) answered: bool,
+    /// Whether the collector has this slot on its list; outlives the entry, as the list does.
+    listed: bool,
     live: bool,
 }
 
@@ -148,6 +152,16 @@ impl Store {
 
     pub(crate) fn entry_mut(&mut self, at: EntryIx) -> Option<&mut Entry> {
         self.entries.get_mut(at.0 as usize).filter(|entry| entry.live)
+    }
+
+    fn is_listed(&self, at: EntryIx) -> bool {
+        self.entries.get(at.0 as usize).is_some_and(|entry| entry.listed)
+    }
+
+    /// Notes whether the collector has a slot on its list; returns whether that is news.
+    pub(crate) fn list(&mut self, at: EntryIx, listed: bool) -> bool {
+        let slot = self.entries.get_mut(at.0 as usize);
+        slot.is_some_and(|entry| std::mem::replace(&mut entry.listed, listed) != listed)
     }
 
     pub(crate) fn slot(at: u32) -> EntryIx {
@@ -283,6 +297,7 @@ impl Store {
         slot.effective_ns = record.effective_ns;
         slot.tombstone = record.tombstone;
         slot.confirmed = false;
+        slot.answered = false;
         slot.from = from.map_or(0, low_half);
         if slot.value.len() == record.value.len() {
             slot.value.copy_from_slice(record.value);
@@ -323,6 +338,8 @@ impl Store {
             origin,
             tombstone: false,
             confirmed: false,
+            answered: false,
+            listed: self.free_entries.last().is_some_and(|&free| self.is_listed(EntryIx(free))),
             live: true,
         };
         let at = take_slot(&mut self.entries, &mut self.free_entries, entry)?;

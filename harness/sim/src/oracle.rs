@@ -277,11 +277,11 @@ impl Oracle {
             let back = before.max(life.buried.get(&key).copied()).filter(|before| *before > now);
             if let Some(before) = back {
                 let forgotten = said.is_forgotten(before) && now < before;
-                // A lesser tombstone that is repeated hides what a greater one hid.
-                let repeated = now.tombstone && now.value != 0;
+                // Under a lesser tombstone the key stays forgotten, as under a greater one.
+                let hidden = now.tombstone;
                 // Of what it will drop at the end of a snapshot a node may show one or the other.
                 let stale = replica.is_bootstrapping();
-                if lawful == Lawful::Never && !repeated && !stale || !forgotten {
+                if lawful == Lawful::Never && !hidden && !stale || !forgotten {
                     return Err(format!("node {node} went back on {key}: {before:?} to {now:?}"));
                 }
             }
@@ -407,9 +407,12 @@ impl Oracle {
 impl Key {
     /// How this was said; none if it never was.
     fn lawful(&self, rank: Rank) -> Option<Lawful> {
-        // A tombstone that somebody repeats has the time of the one that was asked for.
+        // A tombstone that somebody repeats has the time of the one that was asked for, or, where only what
+        // it hid is known, of that.
         let first = if rank.tombstone { Rank { value: 0, ..rank } } else { rank };
-        self.accepted.get(&first).copied()
+        let is_hidden = |said: &Rank| said.ns == rank.ns && self.is_forgotten(*said);
+        let repeats_hidden = || first != rank && self.accepted.keys().any(is_hidden);
+        self.accepted.get(&first).copied().or_else(|| repeats_hidden().then_some(Lawful::Never))
     }
 
     /// Whether somebody asked for this, or something greater, to be forgotten.
