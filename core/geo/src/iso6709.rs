@@ -27,13 +27,9 @@ pub fn parse_iso6709(text: &[u8]) -> Result<Point, ParsePointError> {
     if text.len() > ISO6709_BYTES_MAX {
         return Err(ParsePointError::Shape);
     }
-    let body = text.strip_suffix(b"/").unwrap_or(text);
-    let lon_at =
-        body.iter().rposition(|b| matches!(b, b'+' | b'-')).ok_or(ParsePointError::Shape)?;
-    let (lat, lon) = body.split_at(lon_at);
-    let (lat_deg, lat_form) = parse_angle(lat, 2, 90)?;
-    let (lon_deg, lon_form) = parse_angle(lon, 3, 180)?;
-    if lat_form != lon_form {
+    let (lat_deg, lat_form, rest) = parse_angle(text, 2, 90)?;
+    let (lon_deg, lon_form, rest) = parse_angle(rest, 3, 180)?;
+    if lat_form != lon_form || !matches!(rest, b"" | b"/") {
         return Err(ParsePointError::Shape);
     }
     Point::new(lat_deg, lon_deg).map_err(|_| ParsePointError::OutOfRange)
@@ -68,35 +64,41 @@ enum Form {
     Seconds,
 }
 
-/// One angle: sign, digits, optional fraction. `degree_digits` is 2 for latitude, 3 for longitude.
+/// The angle that a text begins with: sign, digits, optional fraction; and what follows it. `degree_digits` is 2
+/// for latitude, 3 for longitude.
 fn parse_angle(
     text: &[u8],
     degree_digits: usize,
     max_deg: u32,
-) -> Result<(f64, Form), ParsePointError> {
+) -> Result<(f64, Form, &[u8]), ParsePointError> {
     let (sign, digits) = match text.split_first() {
         Some((b'+', rest)) => (1.0, rest),
         Some((b'-', rest)) => (-1.0, rest),
         _ => return Err(ParsePointError::Shape),
     };
-    let point_at = digits.iter().position(|&b| b == b'.');
-    let (whole, fraction) = match point_at {
-        Some(at) => (digits.get(..at).unwrap_or_default(), digits.get(at + 1..)),
-        None => (digits, None),
+    // More digits than any form has are none of them, and need not be counted to the end.
+    let (whole, whole_len) = number(digits, WHOLE_DIGITS_MAX);
+    let rest = digits.get(whole_len..).unwrap_or_default();
+    let (fraction, fraction_number, rest) = match rest.split_first() {
+        Some((b'.', rest)) => {
+            let (exact, mut len) = number(rest, EXACT_FRACTION_DIGITS);
+            if len == EXACT_FRACTION_DIGITS {
+                len = rest.iter().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len());
+            }
+            if len == 0 {
+                return Err(ParsePointError::Shape);
+            }
+            let (fraction, rest) = rest.split_at(len);
+            (fraction, exact, rest)
+        }
+        _ => (&[][..], 0, rest),
     };
-    let all_digits = |part: &[u8]| part.iter().all(u8::is_ascii_digit);
-    if !all_digits(whole) || fraction.is_some_and(|f| f.is_empty() || !all_digits(f)) {
-        return Err(ParsePointError::Shape);
-    }
-    let fraction = fraction.unwrap_or_default();
-    let form = match whole.len() {
+    let form = match whole_len {
         n if (1..=degree_digits).contains(&n) => Form::Degrees,
         n if n == degree_digits + 2 => Form::Minutes,
         n if n == degree_digits + 4 => Form::Seconds,
         _ => return Err(ParsePointError::Shape),
     };
-    // At most seven digits: fits.
-    let whole = whole.iter().fold(0_u32, |n, b| n * 10 + u32::from(b - b'0'));
     let (degrees, minutes, last) = match form {
         Form::Degrees => (whole, 0, whole),
         Form::Minutes => (whole / 100, whole % 100, whole % 100),
@@ -106,30 +108,52 @@ fn parse_angle(
         return Err(ParsePointError::OutOfRange);
     }
     // Exactly on the limit nothing may follow, not even what rounding would swallow.
-    let something_follows =
-        fraction.iter().any(|&b| b != b'0') || form != Form::Degrees && (minutes > 0 || last > 0);
+    let something_follows = fraction_number != 0
+        || fraction.iter().skip(EXACT_FRACTION_DIGITS).any(|&b| b != b'0')
+        || form != Form::Degrees && (minutes > 0 || last > 0);
     if degrees == max_deg && something_follows {
         return Err(ParsePointError::OutOfRange);
     }
-    let last = decimal(last, fraction);
+    let last = match POWERS.get(fraction.len()) {
+        // Both are exact, so that one division rounds once, as a full parser would.
+        Some(&power) => (u64::from(last) * power + u64::from(fraction_number)) as f64 / power as f64,
+        None => decimal(last, fraction),
+    };
     let angle = match form {
         Form::Degrees => last,
         Form::Minutes => f64::from(degrees) + last / 60.0,
         Form::Seconds => f64::from(degrees) + f64::from(minutes) / 60.0 + last / 3600.0,
     };
-    Ok((sign * angle, form))
+    Ok((sign * angle, form, rest))
 }
 
-/// The number `whole.fraction`, correctly rounded; `fraction` is ASCII digits.
-fn decimal(whole: u32, fraction: &[u8]) -> f64 {
-    /// With at most this many fraction digits and seven before the point both the digits and the
-    /// power of ten are exact doubles, so that one division rounds once, as a full parser would.
-    const EXACT_FRACTION_DIGITS: usize = 8;
-    const POWERS: [f64; EXACT_FRACTION_DIGITS + 1] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8];
-    if let Some(power) = POWERS.get(fraction.len()) {
-        let digits = fraction.iter().fold(u64::from(whole), |n, b| n * 10 + u64::from(b - b'0'));
-        return digits as f64 / power;
+/// Digits before the point at most: of seconds of longitude.
+const WHOLE_DIGITS_MAX: usize = 7;
+/// With at most this many fraction digits and seven before the point both the digits and the power of ten are
+/// exact doubles.
+const EXACT_FRACTION_DIGITS: usize = 8;
+const POWERS: [u64; EXACT_FRACTION_DIGITS + 1] =
+    [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// The number that `text` begins with, and how many digits it has; at most `digits_max` are read, nine or
+/// fewer.
+fn number(text: &[u8], digits_max: usize) -> (u32, usize) {
+    let mut number = 0;
+    let mut digits = 0;
+    let text = text.get(..digits_max).unwrap_or(text);
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        number = number * 10 + u32::from(digit);
+        digits += 1;
     }
+    (number, digits)
+}
+
+/// The number `whole.fraction`, correctly rounded; `fraction` is ASCII digits, any number of them.
+fn decimal(whole: u32, fraction: &[u8]) -> f64 {
     let fraction = String::from_utf8_lossy(fraction);
     format!("{whole}.{fraction}").parse().unwrap_or(f64::NAN)
 }

@@ -86,11 +86,19 @@ impl Difference {
 
     /// Appends sign, seconds, point and nine digits: `+0.263873386`. Zero is `+0.000000000`.
     pub fn write(self, out: &mut Vec<u8>) {
-        out.push(if self.0 < 0 { b'-' } else { b'+' });
+        let sign = if self.0 < 0 { b'-' } else { b'+' };
         let nanos = self.0.unsigned_abs();
-        write_digits(nanos / NANOS_PER_SECOND, 1, out);
-        out.push(b'.');
-        write_digits(nanos % NANOS_PER_SECOND, 9, out);
+        let (seconds, fraction) = (nanos / NANOS_PER_SECOND, nanos % NANOS_PER_SECOND);
+        let [a, b, c, d, e, f, g, h, i] = nine_digits(fraction);
+        if seconds < 10 {
+            // As most are: a report that has just been made.
+            let seconds = b'0' + seconds as u8;
+            out.extend_from_slice(&[sign, seconds, b'.', a, b, c, d, e, f, g, h, i]);
+        } else {
+            out.push(sign);
+            write_digits(seconds, out);
+            out.extend_from_slice(&[b'.', a, b, c, d, e, f, g, h, i]);
+        }
     }
 }
 
@@ -135,46 +143,96 @@ pub struct Now {
 /// `digits[.digits]` as nanoseconds; at most `fraction_digits_max` digits after the point, those
 /// past the ninth dropped. `None` for another form and past `u64::MAX` nanoseconds.
 fn parse_nanos(text: &str, fraction_digits_max: usize) -> Option<u64> {
-    let bytes = text.as_bytes();
-    let whole_len = bytes.iter().position(|b| !b.is_ascii_digit()).unwrap_or(bytes.len());
-    let (whole, rest) = bytes.split_at_checked(whole_len)?;
-    if whole.is_empty() {
-        return None;
-    }
-    let mut seconds = 0_u64;
-    for digit in whole {
-        seconds = seconds.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
-    }
+    let (whole, rest) = leading_number(text.as_bytes());
+    let seconds = whole.value?;
     let fraction = match rest.split_first() {
-        None => &[][..],
-        Some((b'.', fraction)) if !fraction.is_empty() => fraction,
+        None => return seconds.checked_mul(NANOS_PER_SECOND),
+        Some((b'.', fraction)) if fraction.len() <= fraction_digits_max => fraction,
         Some(_) => return None,
     };
-    if fraction.len() > fraction_digits_max || !fraction.iter().all(u8::is_ascii_digit) {
+    let (kept, dropped) = fraction.split_at(fraction.len().min(FRACTION_DIGITS));
+    let (kept, rest) = leading_number(kept);
+    if !rest.is_empty() || !dropped.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let mut nanos = 0;
-    let mut unit = NANOS_PER_SECOND / 10;
-    for digit in fraction {
-        nanos += u64::from(digit - b'0') * unit;
-        unit /= 10;
-    }
+    let nanos = kept.value? * POWERS.get(FRACTION_DIGITS - kept.digits)?;
     seconds.checked_mul(NANOS_PER_SECOND)?.checked_add(nanos)
 }
 
-/// Appends `number` in decimal, with leading zeros up to `width` digits.
-fn write_digits(mut number: u64, width: usize, out: &mut Vec<u8>) {
+/// Digits after the point that a nanosecond has.
+const FRACTION_DIGITS: usize = 9;
+/// Powers of ten, up to as many nanoseconds as a second has.
+const POWERS: [u64; FRACTION_DIGITS + 1] =
+    [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, NANOS_PER_SECOND];
+
+/// The digits at the start of a text.
+struct Digits {
+    /// None if there are none, or their number is past `u64::MAX`.
+    value: Option<u64>,
+    digits: usize,
+}
+
+/// The number at the start of `text`, and what follows it.
+fn leading_number(text: &[u8]) -> (Digits, &[u8]) {
+    /// So many digits fit whatever they are, needing no check each.
+    const FIT: usize = 19;
+    let digit = |byte: &u8| Some(byte.wrapping_sub(b'0')).filter(|&digit| digit <= 9);
+    let mut value = 0;
+    let mut digits = 0;
+    for next in text.iter().take(FIT).map_while(digit) {
+        value = value * 10 + u64::from(next);
+        digits += 1;
+    }
+    let mut value = (digits > 0).then_some(value);
+    if digits == FIT {
+        for next in text.iter().skip(FIT).map_while(digit) {
+            value = value.and_then(|v| v.checked_mul(10)?.checked_add(u64::from(next)));
+            digits += 1;
+        }
+    }
+    (Digits { value, digits }, text.get(digits..).unwrap_or_default())
+}
+
+/// The numbers from 0 to 99 in two digits each.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        // Both are below ten.
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
+
+/// A number from 0 to 99 in two digits.
+fn pair(number: u64) -> [u8; 2] {
+    // Below a hundred, so it fits.
+    PAIRS.get(number as usize).copied().unwrap_or([b'0'; 2])
+}
+
+/// A number below a thousand million, with leading zeros.
+fn nine_digits(number: u64) -> [u8; 9] {
+    let (first, rest) = (number / 100_000_000, number % 100_000_000);
+    let (high, low) = (rest / 10_000, rest % 10_000);
+    let ([a, b], [c, d]) = (pair(high / 100), pair(high % 100));
+    let ([e, f], [g, h]) = (pair(low / 100), pair(low % 100));
+    [b'0' + first as u8, a, b, c, d, e, f, g, h]
+}
+
+/// Appends `number` in decimal.
+fn write_digits(mut number: u64, out: &mut Vec<u8>) {
     const DIGITS_MAX: usize = 20;
     let mut digits = [b'0'; DIGITS_MAX];
     let mut used = 0;
     for place in digits.iter_mut().rev() {
-        if number == 0 && used >= width {
-            break;
-        }
         // A remainder of ten fits a byte.
         *place = b'0' + (number % 10) as u8;
         number /= 10;
         used += 1;
+        if number == 0 {
+            break;
+        }
     }
     out.extend_from_slice(digits.get(DIGITS_MAX - used..).unwrap_or_default());
 }

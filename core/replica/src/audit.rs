@@ -509,7 +509,8 @@ mod tests {
         // Of this one each has another.
         let key = 9_u32.to_be_bytes();
         lose(&mut b, &key);
-        b.store.put(record(&key, 3, b"there"), OriginIx(1), 10, None).unwrap();
+        let at = b.store.find(&key);
+        b.store.put(at, record(&key, 3, b"there"), OriginIx(1), 10, None).unwrap();
         assert_ne!(a.store.sums.root(), b.store.sums.root());
         a.audit_now();
         pass(&mut a, &mut b, 200, 20_000);
@@ -527,7 +528,8 @@ mod tests {
         assert!(a.forget(&key, at(200)));
         pass(&mut a, &mut b, 200, 300);
         lose(&mut b, &key);
-        b.store.put(record(&key, 0, b"undead"), OriginIx(1), 8, None).unwrap();
+        let at = b.store.find(&key);
+        b.store.put(at, record(&key, 0, b"undead"), OriginIx(1), 8, None).unwrap();
         assert_eq!(b.len(), 100);
         b.audit_now();
         pass(&mut a, &mut b, 300, 10_000);

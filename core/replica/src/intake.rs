@@ -161,7 +161,7 @@ impl Replica {
         if let Some((key, _)) = newest.filter(|_| hidden.is_none()) {
             self.repeat_tombstone(key, now);
         }
-        if !self.put(record, origin, sequence, Some(id), now) {
+        if !self.put(key, record, origin, sequence, Some(id), now) {
             return;
         }
         // What it hid is newest now, and what is newest was passed over on links: but the key was forgotten.

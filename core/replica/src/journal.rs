@@ -452,7 +452,8 @@ impl Restore {
             }
             Journaled::Entry { origin, sequence, record } => {
                 let at = self.known(origin)?;
-                if !self.replica.put(record, at, sequence, None, self.now) {
+                let key = self.replica.store.find(record.key);
+                if !self.replica.put(key, record, at, sequence, None, self.now) {
                     return Err(RestoreError::Full);
                 }
                 // Its own stream a replica holds whole, told to hold it or not.
@@ -699,8 +700,9 @@ mod tests {
         let (id, mut lines) = (b.open_journal(), Vec::new());
         let early = b.know("early", 1, now(1)).unwrap();
         let late = b.know("late", 1, now(1)).unwrap();
-        assert!(b.put(record(b"k", 1, b"x"), early, 1, None, now(2)));
-        assert!(b.put(Record { tombstone: true, ..record(b"k", 2, b"") }, late, 1, None, now(2)));
+        assert!(b.put(None, record(b"k", 1, b"x"), early, 1, None, now(2)));
+        let key = b.store.find(b"k");
+        assert!(b.put(key, Record { tombstone: true, ..record(b"k", 2, b"") }, late, 1, None, now(2)));
         while !poll(&mut b, id, 1, &mut lines).is_all {
             let shown = restored(&lines, 2).get(b"k").map(|known| known.tombstone);
             assert_ne!(shown, Some(false), "{lines:?}");

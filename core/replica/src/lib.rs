@@ -18,6 +18,7 @@ mod expiry;
 mod feed;
 mod intake;
 mod journal;
+mod key_bytes;
 mod lag;
 mod link;
 mod log;

@@ -157,7 +157,7 @@ mod tests {
                     continue;
                 }
                 let record = Record { key: &name, effective_ns: 0, tombstone: false, value: b"" };
-                let put = store.put(record, origin, sequence, None).unwrap();
+                let put = store.put(store.find(&name), record, origin, sequence, None).unwrap();
                 let arrival = log.append(put.entry, sequence, &store);
                 store.entry_mut(put.entry).unwrap().arrival = arrival;
                 if let Some(retired) = put.retired {

@@ -152,14 +152,21 @@ impl Replica {
         numbered.filter_map(|(at, stream)| Some((self.store.origin(at)?, stream.version)))
     }
 
+    /// Updates of these keys are about to come, 64 at most: what is known of them is brought near.
+    pub fn expect<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) {
+        self.store.touch(keys);
+    }
+
     /// A client of this node says something. Stored and spread if newer than what is known.
     pub fn update(&mut self, record: Record<'_>, now: Now) -> Applied {
-        if self.get(record.key).is_some_and(|known| record.rank() <= known.rank())
+        let key = self.store.find(record.key);
+        let known = key.and_then(|key| self.store.winner(key));
+        if known.is_some_and(|(_, known)| record.rank() <= self.store.record(known).rank())
             || self.has_expired(&record, now.unix)
         {
             return Applied::NotNewer;
         }
-        self.issue(record, now)
+        self.issue_at(key, record, now)
     }
 
     /// A neighbour that knows no streams says something: taken as an update of this node's own, but not
@@ -195,9 +202,13 @@ impl Replica {
 
     /// Writes to this node's own stream.
     pub(crate) fn issue(&mut self, record: Record<'_>, now: Now) -> Applied {
+        self.issue_at(self.store.find(record.key), record, now)
+    }
+
+    fn issue_at(&mut self, key: Option<KeyIx>, record: Record<'_>, now: Now) -> Applied {
         let Some(stream) = self.streams.first_mut() else { return Applied::Full };
         let sequence = stream.version + 1;
-        if !self.put(record, OriginIx::ME, sequence, None, now) {
+        if !self.put(key, record, OriginIx::ME, sequence, None, now) {
             return Applied::Full;
         }
         if let Some(stream) = self.streams.first_mut() {
@@ -206,8 +217,10 @@ impl Replica {
         Applied::Newer
     }
 
+    /// Puts what an origin wrote under a key, which was found at `key` if it is known.
     pub(crate) fn put(
         &mut self,
+        key: Option<KeyIx>,
         record: Record<'_>,
         origin: OriginIx,
         sequence: u64,
@@ -215,13 +228,14 @@ impl Replica {
         now: Now,
     ) -> bool {
         if !self.journals.are_none()
-            && let Some(key) = self.store.find(record.key)
+            && let Some(key) = key
             && let Some(at) = self.store.entry_of(key, origin)
             && self.store.entry(at).is_some_and(|entry| entry.tombstone)
         {
             self.note_gone(key);
         }
-        let Some(put) = self.store.put(record, origin, sequence, from.map(|link| link.0)) else {
+        let from = from.map(|link| link.0);
+        let Some(put) = self.store.put(key, record, origin, sequence, from) else {
             return false;
         };
         let Some(stream) = self.streams.get_mut(origin.at()) else { return false };

@@ -420,18 +420,7 @@ impl<S: Sink> Out<'_, S> {
     /// that the other side has dropped. No version that the snapshot tells speaks of it, and it comes later as in
     /// any stream, if it is to.
     fn is_due(&self, at: EntryIx, entry: &Entry) -> bool {
-        !matches!(self.need(at, entry), Need::Withhold) || !self.is_covered(at)
-    }
-
-    /// Whether a commit may pass over an entry that is withheld. It may have taken the place of one that was
-    /// committed, and of which the commit speaks: then all must hold the tombstone that both lose to.
-    fn is_covered(&self, at: EntryIx) -> bool {
-        let winner = self.store.entry(at).and_then(|entry| self.store.winner(entry.key()));
-        winner.is_none_or(|(_, winner)| {
-            let stable = self.streams.get(winner.origin.at()).map_or(0, |stream| stream.stable);
-            let floor = self.link.floors_heard.number(winner.origin);
-            winner.sequence <= stable.max(floor)
-        })
+        !matches!(self.need(at, entry), Need::Withhold)
     }
 
     /// Whether the other side has collected this entry, or would.
@@ -471,10 +460,6 @@ impl<S: Sink> Out<'_, S> {
                         self.entry(entry);
                     }
                 }
-            }
-            // Asked again it is tried again.
-            if !wanted.withheld.iter().all(|&at| self.is_covered(at)) {
-                return;
             }
             let from = wanted.committed;
             wanted.committed = to;

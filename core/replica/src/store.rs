@@ -3,6 +3,7 @@
 //! Order is total: (effective time, tombstone, value bytes, origin). Nothing here knows links or
 //! versions; it is a map of maps, kept flat: two slabs and one hash table.
 
+use crate::key_bytes::KeyBytes;
 use crate::log::Arrival;
 use crate::origin::{ORIGINS_MAX, Origin, OriginIx};
 use crate::settings::Record;
@@ -18,17 +19,22 @@ pub(crate) struct KeyIx(pub(crate) u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EntryIx(u32);
 
+/// As many keys as a client's batch has: enough that memory has all it can do at once.
+const TOUCHED_TOGETHER: usize = 64;
+
 /// No slot.
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
 struct Key {
-    bytes: Box<[u8]>,
+    bytes: KeyBytes,
     /// The entries of this key, newest-written first; `NONE` in a free slot.
     first: u32,
     winner: u32,
     /// The number of the last change of what it shows; see [`Feed`](crate::feed::Feed).
     change: u64,
+    /// What it shows, as it counts in the sums: zero for nothing.
+    sum: u64,
 }
 
 /// What one origin last wrote under one key.
@@ -142,8 +148,31 @@ impl Store {
     }
 
     pub(crate) fn find(&self, key: &[u8]) -> Option<KeyIx> {
-        let is_key = |&at: &u32| self.keys.get(at as usize).is_some_and(|k| *k.bytes == *key);
+        let is_key =
+            |&at: &u32| self.keys.get(at as usize).is_some_and(|k| k.bytes.as_slice() == key);
         self.by_key.find(self.hasher.hash_one(key), is_key).map(|&at| KeyIx(at))
+    }
+
+    /// Looks at what updates of these keys will need, at most [`TOUCHED_TOGETHER`]. Looked up one after another each
+    /// of a key's places in memory is waited for before the next is known; here the places of many keys are waited
+    /// for together.
+    pub(crate) fn touch<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) {
+        let mut slots = [NONE; TOUCHED_TOGETHER];
+        let mut seen = 0;
+        for (slot, key) in slots.iter_mut().zip(keys) {
+            // Rarely another key's: what is touched is not read.
+            let mut found = self.by_key.iter_hash(self.hasher.hash_one(key));
+            *slot = found.next().copied().unwrap_or(NONE);
+            seen ^= self.sums.bucket(key_hash(key));
+        }
+        for slot in &mut slots {
+            *slot = self.keys.get(*slot as usize).map_or(NONE, |key| key.winner);
+        }
+        for slot in &slots {
+            let value = self.entries.get(*slot as usize).map(|entry| entry.value.as_ptr().addr());
+            seen ^= value.unwrap_or_default() as u64;
+        }
+        std::hint::black_box(seen);
     }
 
     pub(crate) fn entry(&self, at: EntryIx) -> Option<&Entry> {
@@ -174,7 +203,7 @@ impl Store {
     }
 
     pub(crate) fn key_bytes(&self, key: KeyIx) -> &[u8] {
-        self.keys.get(key.0 as usize).map_or(&[], |key| &key.bytes)
+        self.keys.get(key.0 as usize).map_or(&[], |key| key.bytes.as_slice())
     }
 
     pub(crate) fn change(&self, key: KeyIx) -> u64 {
@@ -193,10 +222,14 @@ impl Store {
         u32::try_from(self.keys.len()).unwrap_or(NONE)
     }
 
-    /// What a key shows, for the sums: zero for nothing.
-    fn sum(&self, key_hash: u64, key: KeyIx) -> u64 {
+    /// What a key shows has changed: the sums follow.
+    fn sum_again(&mut self, key: KeyIx) {
+        let key_hash = key_hash(self.key_bytes(key));
         let shown = self.winner(key).filter(|(_, winner)| !winner.tombstone);
-        shown.map_or(0, |(_, winner)| audit_key(key_hash, &self.record(winner)).sum)
+        let sum = shown.map_or(0, |(_, winner)| audit_key(key_hash, &self.record(winner)).sum);
+        let Some(slot) = self.keys.get_mut(key.0 as usize) else { return };
+        let before = std::mem::replace(&mut slot.sum, sum);
+        self.sums.replace(key_hash, before, sum);
     }
 
     /// All keys, slot by slot.
@@ -264,16 +297,17 @@ impl Store {
         }
     }
 
-    /// Puts what `origin` wrote last under a key, in place of what it wrote there before. The arrival
-    /// number is the caller's to set. None if no slot is left.
+    /// Puts what `origin` wrote last under a key, in place of what it wrote there before; `key` is where that key
+    /// was found, if it is known. The arrival number is the caller's to set. None if no slot is left.
     pub(crate) fn put(
         &mut self,
+        key: Option<KeyIx>,
         record: Record<'_>,
         origin: OriginIx,
         sequence: u64,
         from: Option<u64>,
     ) -> Option<Put> {
-        let key = match self.find(record.key) {
+        let key = match key {
             Some(key) => key,
             None => self.add_key(record.key)?,
         };
@@ -289,9 +323,7 @@ impl Store {
             (shown.effective_ns, shown.tombstone, &*shown.value)
                 == (record.effective_ns, record.tombstone, record.value)
         });
-        let was_alive = self.winner(key).is_some_and(|(_, winner)| !winner.tombstone);
-        let key_hash = key_hash(record.key);
-        let sum = self.sum(key_hash, key);
+        let was_alive = shown.is_some_and(|shown| !shown.tombstone);
         let slot = self.entry_mut(entry)?;
         slot.sequence = sequence;
         slot.effective_ns = record.effective_ns;
@@ -307,7 +339,9 @@ impl Store {
         self.elect(key);
         let (winner, is_alive) = self.winner(key).map(|(at, w)| (at, !w.tombstone))?;
         self.alive = self.alive + usize::from(is_alive) - usize::from(was_alive);
-        self.sums.replace(key_hash, sum, self.sum(key_hash, key));
+        if winner == entry || before == Some(entry) {
+            self.sum_again(key);
+        }
         let loser =
             if winner == entry { before.filter(|&before| before != entry) } else { Some(entry) };
         let changed = if winner == entry { !same } else { before == Some(entry) };
@@ -316,11 +350,12 @@ impl Store {
 
     fn add_key(&mut self, bytes: &[u8]) -> Option<KeyIx> {
         let hash = self.hasher.hash_one(bytes);
-        let key = Key { bytes: bytes.into(), first: NONE, winner: NONE, change: 0 };
+        let bytes = KeyBytes::new(bytes);
+        let key = Key { bytes, first: NONE, winner: NONE, change: 0, sum: 0 };
         let at = take_slot(&mut self.keys, &mut self.free_keys, key)?;
         let Self { keys, by_key, hasher, .. } = self;
         by_key.insert_unique(hash, at, |&at| {
-            keys.get(at as usize).map_or(0, |key| hasher.hash_one(&*key.bytes))
+            keys.get(at as usize).map_or(0, |key| hasher.hash_one(key.bytes.as_slice()))
         });
         Some(KeyIx(at))
     }
@@ -351,6 +386,13 @@ impl Store {
 
     /// Finds a key's newest record anew.
     fn elect(&mut self, key: KeyIx) {
+        // Nearly always there is one.
+        if let Some(slot) = self.keys.get_mut(key.0 as usize)
+            && self.entries.get(slot.first as usize).is_some_and(|first| first.next == NONE)
+        {
+            slot.winner = slot.first;
+            return;
+        }
         let newest = self.entries_of(key).max_by(|&a, &b| match (self.entry(a), self.entry(b)) {
             (Some(a), Some(b)) => self.rank(a, b),
             (a, b) => a.is_some().cmp(&b.is_some()),
@@ -373,8 +415,7 @@ impl Store {
         let entry = self.entry(at)?;
         let (key, next, origin, arrival) = (entry.key(), entry.next, entry.origin, entry.arrival);
         let was_alive = self.winner(key).is_some_and(|(_, winner)| !winner.tombstone);
-        let key_hash = key_hash(self.key_bytes(key));
-        let sum = self.sum(key_hash, key);
+        let won = self.winner(key).is_some_and(|(winner, _)| winner == at);
         let before = self.entries_of(key).find(|&other| {
             self.entries.get(other.0 as usize).is_some_and(|entry| entry.next == at.0)
         });
@@ -398,7 +439,9 @@ impl Store {
         self.elect(key);
         let is_alive = self.winner(key).is_some_and(|(_, winner)| !winner.tombstone);
         self.alive = self.alive + usize::from(is_alive) - usize::from(was_alive);
-        self.sums.replace(key_hash, sum, self.sum(key_hash, key));
+        if won {
+            self.sum_again(key);
+        }
         if next == NONE && before.is_none() {
             self.remove_key(key);
         }
@@ -409,7 +452,7 @@ impl Store {
         let Some(slot) = self.keys.get_mut(key.0 as usize) else { return };
         let bytes = std::mem::take(&mut slot.bytes);
         slot.change = 0;
-        let hash = self.hasher.hash_one(&*bytes);
+        let hash = self.hasher.hash_one(bytes.as_slice());
         if let Ok(found) = self.by_key.find_entry(hash, |&at| at == key.0) {
             found.remove();
         }
@@ -470,7 +513,8 @@ mod tests {
                         let value_bytes = [value];
                         let record =
                             Record { key: &[key], effective_ns, tombstone, value: &value_bytes };
-                        store.put(record, OriginIx(origin), sequence, None).unwrap();
+                        let known = store.find(&[key]);
+                        store.put(known, record, OriginIx(origin), sequence, None).unwrap();
                         let record = (effective_ns, tombstone, value);
                         naive.entry(key).or_default().insert(origin, record);
                     }
@@ -486,6 +530,7 @@ mod tests {
                     }
                 }
                 let mut alive = 0;
+                let mut root = 0_u64;
                 for (key, records) in &naive {
                     // By name the third origin is the least.
                     let by = |&(origin, record): &(&u16, &(i64, bool, u8))| (*record, *origin != 2, *origin);
@@ -495,7 +540,12 @@ mod tests {
                     prop_assert_eq!((winner.effective_ns, winner.tombstone), (newest.0, newest.1));
                     prop_assert_eq!(store.record(winner).value, &[newest.2][..]);
                     alive += usize::from(!newest.1);
+                    if !newest.1 {
+                        let shown = store.record(winner);
+                        root = root.wrapping_add(audit_key(key_hash(shown.key), &shown).sum);
+                    }
                 }
+                prop_assert_eq!(store.sums.root(), root);
                 prop_assert_eq!(store.keys(), naive.len());
                 prop_assert_eq!(store.entries(), naive.values().map(BTreeMap::len).sum::<usize>());
                 prop_assert_eq!(store.alive(), alive);

@@ -50,6 +50,11 @@ impl Sums {
         &self.ranges
     }
 
+    /// The sum of a key's bucket.
+    pub(crate) fn bucket(&self, key_hash: u64) -> u64 {
+        self.buckets.get(usize::from(bucket_of(key_hash))).copied().unwrap_or_default()
+    }
+
     /// The buckets of one range.
     pub(crate) fn buckets(&self, range: u8) -> &[u64] {
         let start = usize::from(range) * AUDIT_SUMS;

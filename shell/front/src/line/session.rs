@@ -78,6 +78,9 @@ struct Backlog {
 /// nothing beside parsing, few enough for the stack and for others who wait to enter.
 const BATCH_LINES: usize = 64;
 
+/// From so many lines on what the node knows of their clients is asked for beforehand, all at once.
+const EXPECTED_MIN: usize = 4;
+
 type Batch<'a> = ArrayVec<(Frame<'a>, Command<'a>), BATCH_LINES>;
 
 impl Session {
@@ -181,6 +184,9 @@ impl Session {
         let mut last = start;
         let (now, question, position) = host.enter(|node, now| {
             let mut question = None;
+            if batch.len() >= EXPECTED_MIN {
+                node.expect_reports(batch.iter().filter_map(|(_, command)| reports(command)));
+            }
             for (frame, command) in batch {
                 last = out.len();
                 let (kind, asked) =
@@ -335,6 +341,15 @@ fn parse(frame: Frame<'_>) -> (Frame<'_>, Command<'_>) {
         Frame::TooLong(_) => Command::Unknown,
     };
     (frame, command)
+}
+
+/// The client that a command reports.
+fn reports<'a>(command: &Command<'a>) -> Option<&'a str> {
+    match command {
+        Command::Iamat(iamat) => Some(iamat.client),
+        Command::At(at) => Some(at.report.client),
+        Command::Blank | Command::Whatsat(_) | Command::Unknown => None,
+    }
 }
 
 /// Whose lines they are.
