@@ -34,7 +34,7 @@ pub use membership::Relinked;
 pub use memory::Revival;
 #[cfg(feature = "mutants")]
 pub use mutants::Mutant;
-pub use node::{Located, Node, Settings};
+pub use node::{Ceiling, Located, Node, Settings};
 pub use output::{CloseReason, Event, Output};
 pub use peers::{DialRole, PeerId, PeerSettings, PeerState, PeerStatus, Readiness};
 pub use stats::{Counters, DELAY_BOUNDS_NS, Histogram, PeerCounters};

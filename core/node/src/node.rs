@@ -42,6 +42,8 @@ pub struct Settings {
     pub expire_after: Option<Duration>,
     /// A report may be ordered at most so far ahead of this server's clock.
     pub future_skew_max: Duration,
+    /// What there may be before new clients are turned away.
+    pub ceiling: Ceiling,
     /// Bytes of a line between servers at most, without line feed.
     pub line_bytes_max: usize,
     /// How often a neighbour is pinged.
@@ -54,6 +56,23 @@ pub struct Settings {
     pub backoff_max: Duration,
     /// How long after its start a node is not ready because a neighbour cannot be reached.
     pub ready_grace: Duration,
+}
+
+/// When a server is full: clients that it does not know are turned away, the known ones go on. What neighbours tell
+/// is taken all the same, or servers would differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ceiling {
+    /// Clients known at most.
+    pub clients: usize,
+    /// Bytes of memory that the process has from the system at most, as it was told last.
+    pub resident_bytes: u64,
+}
+
+impl Default for Ceiling {
+    /// None.
+    fn default() -> Self {
+        Self { clients: usize::MAX, resident_bytes: u64::MAX }
+    }
 }
 
 /// A client's newest report, found.
@@ -159,8 +178,8 @@ impl Node {
     // ---- clients ----
 
     /// A client reports where it is. Stored and spread if newer than what is known; the answer is the
-    /// same either way.
-    pub fn handle_report(&mut self, iamat: &Iamat<'_>, now: Now) -> Difference {
+    /// same either way. None, and nothing stored, if it is not known and this node [is full](Self::is_full).
+    pub fn handle_report(&mut self, iamat: &Iamat<'_>, now: Now) -> Option<Difference> {
         let difference = Difference::between(now.unix, iamat.time);
         let effective = effective_time(iamat.time, difference, self.settings.future_skew_max);
         if effective < iamat.time {
@@ -169,12 +188,23 @@ impl Node {
         let mut value = std::mem::take(&mut self.value);
         value.clear();
         Report::encode_received(&self.settings.name, iamat, now.unix, &mut value);
-        match self.apply(iamat.client, effective.nanos(), &value, None, now) {
-            Applied::Newer => self.counters.updates += 1,
-            Applied::NotNewer | Applied::Full => self.counters.not_newer += 1,
-        }
+        let applied = self.apply(iamat.client, effective.nanos(), &value, None, now);
         self.value = value;
-        difference
+        match applied {
+            Applied::Newer => self.counters.updates += 1,
+            Applied::NotNewer => self.counters.not_newer += 1,
+            Applied::Full => {
+                self.counters.turned_away += 1;
+                return None;
+            }
+        }
+        Some(difference)
+    }
+
+    /// Whether clients that are not known are turned away.
+    pub fn is_full(&self) -> bool {
+        let Ceiling { clients, resident_bytes } = self.settings.ceiling;
+        self.replica.len() >= clients || self.watch.resident_bytes() >= resident_bytes
     }
 
     /// Reports of these clients are about to come, some 64: what is known of them is brought near. Of use where there
@@ -423,7 +453,9 @@ impl Node {
         key.push(REPORT);
         key.extend_from_slice(client.as_bytes());
         let record = Record { key: &key, effective_ns, tombstone: false, value };
+        let is_known = |replica: &Replica| replica.get(&key).is_some_and(|known| !known.tombstone);
         let applied = match from {
+            _ if self.is_full() && !is_known(&self.replica) => Applied::Full,
             None => self.replica.update(record, now),
             Some(link) => self.replica.relay(record, link, now),
         };

@@ -27,6 +27,8 @@ pub struct Counters {
     pub updates: u64,
     /// Reports of this node's own clients that were not.
     pub not_newer: u64,
+    /// Reports of clients that were turned away, since this server is full.
+    pub turned_away: u64,
     /// AT lines from clients and foreign servers that dialed in, newer or not.
     pub relayed: u64,
     /// Reports whose claimed time was clamped.

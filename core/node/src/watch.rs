@@ -77,6 +77,10 @@ impl Watch {
         }
     }
 
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.facts.resident_bytes.unwrap_or(0)
+    }
+
     fn alarms(&self, now: Instant) -> Vec<Alarm> {
         let alarm = |(&kind, &(count, last)): (&&str, &(u64, Instant))| Alarm {
             kind: kind.to_owned(),

@@ -70,7 +70,9 @@ impl Gazetteer {
             .into_iter()
             .filter(|source| places().any(|place| place.source == *source))
             .map(attribution);
-        let mut printer = Printer::default();
+        /// A place takes some 900 bytes; with this many there is nearly always room from the start.
+        const PLACE_BYTES: usize = 1024;
+        let mut printer = Printer::with_capacity(PLACE_BYTES * (nearest.len() + 1));
         printer.begin_object();
         printer.key("html_attributions");
         printer.strings(attributions);
@@ -254,19 +256,10 @@ fn print_corner(key: &str, lat_e7: i32, lon_e7: i32, printer: &mut Printer) {
     printer.key(key);
     printer.begin_object();
     printer.key("lat");
-    printer.scalar(&degrees(lat_e7));
+    printer.e7(lat_e7);
     printer.key("lng");
-    printer.scalar(&degrees(lon_e7));
+    printer.e7(lon_e7);
     printer.end_object();
-}
-
-/// The decimal number without closing zeros.
-fn degrees(e7: i32) -> String {
-    let sign = if e7 < 0 { "-" } else { "" };
-    let (whole, fraction) = (e7.unsigned_abs() / 10_000_000, e7.unsigned_abs() % 10_000_000);
-    let mut text = format!("{sign}{whole}.{fraction:07}");
-    text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
-    text
 }
 
 /// An id for a place that has none: the same for the same name and position, in every version.

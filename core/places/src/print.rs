@@ -17,7 +17,22 @@ pub const DEPTH_MAX: usize = 64;
 /// one item a line: JsonCpp's right margin.
 const LINE_COLUMNS: usize = 74;
 
-const INDENT: &str = "   ";
+/// A line feed and the blanks of the deepest level that anything is written at: ours is six deep, and whatever a
+/// provider sends is refused beyond [`DEPTH_MAX`] below that.
+const NEW_LINE: &str = {
+    const BLANKS: [u8; 1 + INDENT * (DEPTH_MAX + 8)] = {
+        let mut line = [b' '; 1 + INDENT * (DEPTH_MAX + 8)];
+        line[0] = b'\n';
+        line
+    };
+    match std::str::from_utf8(&BLANKS) {
+        Ok(line) => line,
+        Err(_) => "\n",
+    }
+};
+
+/// Blanks a level.
+const INDENT: usize = 3;
 
 /// Writes one JSON document; calls must come in the order of the grammar (`key` before every member's
 /// value, `item` before every element's).
@@ -30,6 +45,11 @@ pub struct Printer {
 }
 
 impl Printer {
+    /// One with room for so many bytes before it must ask for more.
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self { out: String::with_capacity(bytes), ..Self::default() }
+    }
+
     /// The finished text. Never ends in a newline.
     pub fn finish(self) -> String {
         self.out
@@ -80,10 +100,14 @@ impl Printer {
     /// Writes a string. `<` and `>` are escaped as Google does it, so that attributions, which are
     /// HTML, survive inside a page.
     pub fn string(&mut self, text: &str) {
+        let is_escaped =
+            |byte: u8| matches!(byte, b'"' | b'\\' | b'<' | b'>' | 0x7f | 0..=0x1f);
         self.out.push('"');
         let mut plain_from = 0;
-        for (at, byte) in text.bytes().enumerate() {
-            if !matches!(byte, b'"' | b'\\' | b'<' | b'>' | 0x7f | 0..=0x1f) {
+        // Looked through to the end in any case, which is done many bytes at a time; most have nothing.
+        let any_escaped = text.bytes().fold(false, |any, byte| any | is_escaped(byte));
+        for (at, byte) in text.bytes().enumerate().filter(|_| any_escaped) {
+            if !is_escaped(byte) {
                 continue;
             }
             self.out.push_str(text.get(plain_from..at).unwrap_or_default());
@@ -105,6 +129,32 @@ impl Printer {
         self.out.push('"');
     }
 
+    /// Writes a decimal number of 1e-7 units, without closing zeros.
+    pub(crate) fn e7(&mut self, number: i32) {
+        const FRACTION_DIGITS: usize = 7;
+        if number < 0 {
+            self.out.push('-');
+        }
+        let number = number.unsigned_abs();
+        let mut digits = [b'0'; 10];
+        let (mut rest, mut first) = (number, digits.len());
+        while let Some(place) = first.checked_sub(1).and_then(|at| digits.get_mut(at)) {
+            // A remainder of ten fits a byte.
+            *place = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            first -= 1;
+        }
+        let (whole, fraction) = digits.split_at(digits.len() - FRACTION_DIGITS);
+        let leading = whole.iter().take(whole.len() - 1).take_while(|&&digit| digit == b'0');
+        let whole = whole.get(leading.count()..).unwrap_or(whole);
+        let closing = fraction.iter().rev().take_while(|&&digit| digit == b'0').count();
+        let fraction = fraction.get(..FRACTION_DIGITS - closing).unwrap_or_default();
+        let point = if fraction.is_empty() { &b""[..] } else { b"." };
+        for part in [whole, point, fraction] {
+            self.out.extend(part.iter().copied().map(char::from));
+        }
+    }
+
     /// Writes a number, `true`, `false` or `null`, as it is.
     pub fn scalar(&mut self, text: &str) {
         self.out.push_str(text);
@@ -112,22 +162,19 @@ impl Printer {
 
     /// Writes an array of strings.
     pub fn strings<'a>(&mut self, items: impl Iterator<Item = &'a str> + Clone) {
-        let mut joined = Printer::default();
+        let start = self.out.len();
         let mut count = 0;
         for item in items.clone() {
-            if count > 0 {
-                joined.out.push_str(", ");
-            }
-            joined.string(item);
+            self.out.push_str(if count == 0 { "[ " } else { ", " });
+            self.string(item);
             count += 1;
         }
         if count == 0 {
-            self.empty_array();
-        } else if joined.out.len() + "[  ]".len() < LINE_COLUMNS {
-            self.out.push_str("[ ");
-            self.out.push_str(&joined.out);
-            self.out.push_str(" ]");
-        } else {
+            return self.empty_array();
+        }
+        self.out.push_str(" ]");
+        if self.out.len() - start >= LINE_COLUMNS {
+            self.out.truncate(start);
             self.begin_array();
             for item in items {
                 self.item();
@@ -172,10 +219,7 @@ impl Printer {
     }
 
     fn new_line(&mut self) {
-        self.out.push('\n');
-        for _ in 0..self.depth {
-            self.out.push_str(INDENT);
-        }
+        self.out.push_str(NEW_LINE.get(..=INDENT * self.depth).unwrap_or(NEW_LINE));
     }
 }
 

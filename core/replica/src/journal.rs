@@ -233,8 +233,9 @@ impl Replica {
         }
     }
 
-    /// Who origins are, before anything that names them. What is gone, before anything that came later under
-    /// the same keys; and floors, before the versions that go beyond them. False if there was no room.
+    /// Who origins are, before anything that names them. Graves and floors, before what is gone because of them, or a
+    /// journal that is cut between the two would neither have it nor tell; and before the versions that go beyond
+    /// them. What is gone, before anything that came later under the same keys. False if there was no room.
     fn journal_gone(
         &self,
         journal: &mut Journal,
@@ -250,11 +251,6 @@ impl Replica {
                 return false;
             }
         }
-        while let Some(key) = journal.gone.pop_first() {
-            if !self.journal_key(&key, &journal.tails, take) {
-                return false;
-            }
-        }
         for ((number, stream), tail) in (0_u16..).zip(&self.streams).zip(&mut journal.tails) {
             if tail.grave < stream.grave {
                 tail.grave = stream.grave;
@@ -267,6 +263,11 @@ impl Replica {
                 if !take(&Journaled::Floor { origin: number, sequence: tail.floor }) {
                     return false;
                 }
+            }
+        }
+        while let Some(key) = journal.gone.pop_first() {
+            if !self.journal_key(&key, &journal.tails, take) {
+                return false;
             }
         }
         true
@@ -735,6 +736,27 @@ mod tests {
             assert!(restored(&lines, 2).get(b"k").is_some(), "{lines:?}");
         }
         assert_eq!(shown(&restored(&lines, 2)), shown(&b));
+    }
+
+    #[test]
+    fn that_a_tombstone_was_dropped_is_told_before_it_is_gone() {
+        let mut b = replica("b");
+        let (id, mut lines) = (b.open_journal(), Vec::new());
+        b.update(record(b"k", 1, b"x"), now(20));
+        b.forget(b"k", now(21));
+        poll(&mut b, id, 99, &mut lines);
+        let key = b.store.find(b"k").unwrap();
+        let (tombstone, _) = b.store.winner(key).unwrap();
+        b.raise_grave(OriginIx::ME, 2);
+        b.streams[0].floor = 2;
+        b.remove(tombstone);
+        while !poll(&mut b, id, 1, &mut lines).is_all {
+            let restored = restored(&lines, 2);
+            let old = restored.streams.iter().find(|stream| stream.version == 2).unwrap();
+            let is_gone = restored.get(b"k").is_none();
+            assert!(!is_gone || (old.grave, old.floor) == (2, 2), "{lines:?}");
+        }
+        assert!(restored(&lines, 2).get(b"k").is_none());
     }
 
     #[test]

@@ -74,6 +74,7 @@ fn settings(name: &str, peers: Vec<PeerSettings>) -> Settings {
         forget_after: Duration::from_mins(10),
         expire_after: None,
         future_skew_max: Duration::from_mins(1),
+        ceiling: herd_node::Ceiling::default(),
         line_bytes_max: 8192,
         ping_every: Duration::from_secs(3600),
         hello_within: Duration::from_secs(3600),
@@ -86,8 +87,9 @@ fn settings(name: &str, peers: Vec<PeerSettings>) -> Settings {
 fn report(node: &mut Node, lines: &[String], now: Now) -> u64 {
     let mut out = Vec::new();
     for iamat in lines.iter().filter_map(|line| iamat(line)) {
-        let difference = node.handle_report(&iamat, now);
-        Report::write_received("Hill", difference, &iamat, &mut out);
+        if let Some(difference) = node.handle_report(&iamat, now) {
+            Report::write_received("Hill", difference, &iamat, &mut out);
+        }
     }
     out.len() as u64
 }

@@ -12,6 +12,8 @@ pub enum Kind {
     Iamat,
     /// An IAMAT that was not taken, since it could not be written down.
     Refused,
+    /// An IAMAT of a client that is not known, not taken since the server is full.
+    TurnedAway,
     /// A WHATSAT about a client that is known.
     Whatsat,
     /// A WHATSAT about one that is not.
@@ -26,9 +28,10 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Iamat,
         Self::Refused,
+        Self::TurnedAway,
         Self::Whatsat,
         Self::WhatsatUnknown,
         Self::At,
@@ -41,6 +44,7 @@ impl Kind {
         match self {
             Self::Iamat => ("iamat", "answered"),
             Self::Refused => ("iamat", "refused"),
+            Self::TurnedAway => ("iamat", "turned_away"),
             Self::Whatsat => ("whatsat", "answered"),
             Self::WhatsatUnknown => ("whatsat", "unknown_client"),
             Self::At => ("at", "taken"),

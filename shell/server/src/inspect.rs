@@ -97,6 +97,7 @@ fn settings(herd: String, name: String, incarnation: u64) -> Settings {
         forget_after: NEVER,
         expire_after: None,
         future_skew_max: NEVER,
+        ceiling: herd_node::Ceiling::default(),
         line_bytes_max: 0,
         ping_every: NEVER,
         hello_within: NEVER,

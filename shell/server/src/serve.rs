@@ -9,7 +9,7 @@ use crate::telemetry::{LogSettings, Telemetry};
 use crate::{accept, dial, facts, fetch, leave};
 use herd_front::http::{self, LeaveOutcome, LeaveWish};
 use herd_front::{Clock, Host, HostParts, Phase, Places, Remote, TrafficLog};
-use herd_node::{Node, Redundancy, Settings};
+use herd_node::{Ceiling, Node, Redundancy, Settings};
 use herd_places::{Desk, Limits as DeskLimits};
 use herd_proto::Versions;
 use std::hash::BuildHasher;
@@ -339,6 +339,10 @@ fn node_settings(name: &str, config: &Config, clock: Clock) -> Settings {
         forget_after: config.herd.forget_after,
         expire_after: config.herd.expire_after,
         future_skew_max: limits.max_future_skew,
+        ceiling: Ceiling {
+            clients: limits.max_clients.unwrap_or(usize::MAX),
+            resident_bytes: limits.max_memory.map_or(u64::MAX, Size::bytes),
+        },
         line_bytes_max: limits.max_line_bytes,
         ping_every: limits.link_idle,
         hello_within: limits.hello_timeout,

@@ -296,6 +296,7 @@ pub(crate) fn settings(name: &str) -> Settings {
         forget_after: Duration::from_mins(10),
         expire_after: None,
         future_skew_max: Duration::from_mins(1),
+        ceiling: herd_node::Ceiling::default(),
         line_bytes_max: 8192,
         ping_every: Duration::from_millis(500),
         hello_within: Duration::from_millis(1500),

@@ -113,10 +113,17 @@ fn viewports_end_at_the_poles_and_wrap_at_the_date_line() {
     assert_eq!(north(899_999_999, VIEW_E7), 900_000_000);
     assert_eq!(east(1_799_999_999, VIEW_E7), -1_799_987_001);
     assert_eq!(east(-1_800_000_000, -VIEW_E7), 1_799_987_000);
-    assert_eq!(
-        (degrees(0), degrees(-5), degrees(140_000_000)),
-        ("0".into(), "-0.0000005".into(), "14".into())
-    );
+    for (e7, text) in [
+        (0, "0"),
+        (-5, "-0.0000005"),
+        (140_000_000, "14"),
+        (-1_184_451_270, "-118.445127"),
+        (i32::MIN, "-214.7483648"),
+    ] {
+        let mut printer = Printer::default();
+        printer.e7(e7);
+        assert_eq!(printer.finish(), text);
+    }
 }
 
 proptest! {

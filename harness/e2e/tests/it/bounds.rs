@@ -192,3 +192,27 @@ fn an_idle_connection_costs_little() {
     drop(clients);
     check_well(&herd, 0.0);
 }
+
+#[test]
+fn a_full_server_turns_new_clients_away_and_known_ones_go_on() {
+    let herd = Plan::line(&["Hill", "Jaquez"]).set("limits.max_clients", 3).start();
+    let mut client = herd.client("Hill");
+    for name in ["a", "b", "c"] {
+        client.report(&iamat(name));
+    }
+    let line = iamat("d");
+    client.send(line.clone() + "\n");
+    assert_eq!(client.line(), format!("? {line}"));
+    // It has moved since.
+    client.report("IAMAT b +1.5-2.5 1520023999.5");
+    client.send("WHATSAT d 10 5\n");
+    assert_eq!(client.line(), "? WHATSAT d 10 5");
+    let metrics = herd.metrics("Hill");
+    let turned_away = "geoherd_messages_total{kind=\"iamat\",outcome=\"turned_away\"}";
+    assert_eq!(metrics.value(turned_away).to_bits(), 1_f64.to_bits());
+    wait_until("Jaquez knows where b is now", || {
+        let mut other = herd.client("Jaquez");
+        other.send("WHATSAT b 0 0\n");
+        other.line().ends_with("b +1.5-2.5 1520023999.5")
+    });
+}

@@ -159,6 +159,7 @@ impl Plan {
             forget_after: Duration::from_mins(10),
             expire_after: None,
             future_skew_max: FUTURE_SKEW_MAX,
+            ceiling: herd_node::Ceiling::default(),
             line_bytes_max: LINE_BYTES_MAX,
             ping_every: Duration::from_millis(500),
             hello_within: HELLO_WITHIN,

@@ -186,7 +186,7 @@ impl World {
         let received = UnixTime::from_nanos(now_ns);
         Report::encode_received(&self.hosts[host].name, &iamat, received, &mut value);
         let difference = self.enter(host, |node, now| node.handle_report(&iamat, now));
-        let Some(difference) = difference else { return Ok(()) };
+        let Some(Some(difference)) = difference else { return Ok(()) };
         let effective_ns = effective_time(iamat.time, difference, FUTURE_SKEW_MAX).nanos();
         let key = key_of(client);
         self.oracle.said(&key, value.clone(), effective_ns, true);

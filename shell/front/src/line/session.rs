@@ -386,7 +386,10 @@ fn answer(
     match command {
         Command::Blank => (None, None),
         Command::Iamat(iamat) if speaker.takes_reports => {
-            let difference = node.handle_report(iamat, now);
+            let Some(difference) = node.handle_report(iamat, now) else {
+                write_unknown(line, out);
+                return (Some(Kind::TurnedAway), None);
+            };
             Report::write_received(name, difference, iamat, out);
             (Some(Kind::Iamat), None)
         }

@@ -4,7 +4,7 @@
 //! whoever runs a herd.
 
 use super::problem::Source;
-use super::storage::Storage;
+use super::storage::{Size, Storage};
 use super::text::{
     AddressText, BaseUrl, DurationText, address, duration, optional_duration, variable_name,
 };
@@ -279,6 +279,18 @@ pub struct Limits {
     /// 8 KB, so these cost 160 MB; the process also needs that many open files.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_connections: usize,
+    /// Threads that serve clients and links. Without it one less than the machine has cores, and at least one:
+    /// what a server knows is in one piece, so that more threads mostly wait for one another, and the system
+    /// needs a core for the network. More help where there are many clients that ask for places, or TLS.
+    #[schemars(range(min = 1, max = 1024))]
+    pub threads: Option<usize>,
+    /// Clients known at once. Beyond it the IAMAT of a client that is not known is answered with `? ` and the
+    /// line; known ones go on, and what neighbours tell is taken. Without it memory is the bound.
+    #[schemars(range(min = 1))]
+    pub max_clients: Option<usize>,
+    /// Memory of the process, such as `"8GB"`, from which on clients that are not known are turned away in the same
+    /// way; looked at once a second. A client costs some 250 bytes beside its text.
+    pub max_memory: Option<Size>,
     /// The longest line that is read, without its end. The rest of a longer one is thrown away as it
     /// comes. The longest sensible command has some 350 bytes.
     #[schemars(range(min = 80, max = 65_536))]
@@ -351,6 +363,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 20_000,
+            threads: None,
+            max_clients: None,
+            max_memory: None,
             max_line_bytes: 8192,
             max_future_skew: Duration::from_mins(1),
             accept_at_from: None,

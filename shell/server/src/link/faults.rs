@@ -156,6 +156,7 @@ impl Server {
             forget_after: 3600 * SECOND,
             expire_after: None,
             future_skew_max: 60 * SECOND,
+            ceiling: herd_node::Ceiling::default(),
             line_bytes_max: 8192,
             ping_every: SECOND,
             hello_within: HELLO_WITHIN,
