@@ -4,6 +4,7 @@
 //! `cargo xtask test`, and each of its parts can be run alone under its own name.
 
 mod bench;
+mod counts;
 mod fuzz;
 mod need;
 mod runner;
@@ -33,6 +34,7 @@ fn run(cli: Cli) -> Result<()> {
         Chore::Test(args) => test::run(&args, cli.install),
         Chore::Fuzz(args) => fuzz::run(&args),
         Chore::Bench(args) => bench::run(&args),
+        Chore::Counts(args) => counts::run(&args),
         Chore::Sim(args) => sim::run(&args),
         Chore::Soak(args) => soak::run(&args),
         Chore::Torture(args) => torture::run(&args),
@@ -59,6 +61,8 @@ enum Chore {
     Fuzz(fuzz::Args),
     /// Measure real servers on this machine; `cargo xtask bench --help` tells the rest
     Bench(bench::Args),
+    /// Count the instructions of the core's hot functions, and compare with those kept in the repository
+    Counts(counts::Args),
     /// Try to break the agreement between servers; `cargo xtask sim --help` tells the rest
     Sim(sim::Args),
     /// Break real servers in network namespaces for a while; `cargo xtask soak --help` tells the rest

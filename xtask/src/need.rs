@@ -65,6 +65,13 @@ const NEEDS: &[Need] = &[
         must: false,
     },
     Need {
+        name: "valgrind",
+        probe: &["valgrind", "--version"],
+        why: "counting instructions; without it that part is skipped",
+        from: Source::Debian("valgrind"),
+        must: false,
+    },
+    Need {
         name: "ip",
         probe: &["ip", "-V"],
         why: "tests in network namespaces; without it those are skipped",

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: all parts of the check in their order, each timed.
 
-use crate::{need, runner, shell, sim, tidy, torture};
+use crate::{counts, need, runner, shell, sim, tidy, torture};
 use anyhow::{Result, bail};
 use clap::{Subcommand, ValueEnum};
 use std::time::{Duration, Instant};
@@ -42,6 +42,8 @@ pub(crate) enum Part {
     Seeds,
     /// Real servers on real files, killed, cut off, damaged and filled: a few times each
     Tortures,
+    /// Instructions of the core's hot functions against those kept, where valgrind is installed
+    Instructions,
     /// Licences, sources and doubles of our dependencies, where cargo-deny is installed
     Deny,
 }
@@ -56,6 +58,7 @@ const ALL: &[Part] = &[
     Part::Doctests,
     Part::Seeds,
     Part::Tortures,
+    Part::Instructions,
     Part::Deny,
 ];
 const FAST: &[Part] = &[Part::Fmt, Part::Tidy, Part::Unit];
@@ -144,6 +147,7 @@ impl Part {
             Part::Doctests => return runner::doctests(),
             Part::Seeds => sim::fixed_seeds()?,
             Part::Tortures => torture::short()?,
+            Part::Instructions => return counts::check(),
             Part::Deny => return deny(),
         }
         Ok(Outcome::Passed)
@@ -161,6 +165,7 @@ impl Part {
             Part::Doctests => "doctests",
             Part::Seeds => "seeds",
             Part::Tortures => "tortures",
+            Part::Instructions => "instructions",
             Part::Deny => "deny",
         }
     }
@@ -176,8 +181,8 @@ fn deny() -> Result<Outcome> {
 }
 
 fn table(rows: &[(&str, Duration, String)]) -> String {
-    let row = |name: &str, took: Duration| format!("{name:<10} {:>8.1}", took.as_secs_f64());
-    let mut lines = vec![format!("{:<10} {:>8}  result", "part", "seconds")];
+    let row = |name: &str, took: Duration| format!("{name:<12} {:>8.1}", took.as_secs_f64());
+    let mut lines = vec![format!("{:<12} {:>8}  result", "part", "seconds")];
     lines.extend(rows.iter().map(|(name, took, end)| format!("{}  {end}", row(name, *took))));
     lines.push(row("total", rows.iter().map(|(_, took, _)| *took).sum()));
     lines.join("\n") + "\n"
@@ -202,10 +207,10 @@ mod tests {
             ("deny", Duration::from_mins(10), "skipped: not here".to_owned()),
         ];
         let expected = "\
-part        seconds  result
-fmt             1.2  passed
-deny          600.0  skipped: not here
-total         601.2
+part          seconds  result
+fmt               1.2  passed
+deny            600.0  skipped: not here
+total           601.2
 ";
         assert_eq!(table(&rows), expected);
     }
