@@ -1,0 +1,30 @@
+//! Where everyone is: points that move, found by nearness, circle, box and polygon.
+//!
+//! A point is kept as given and as a [spot](cube::Spot), its unit vector in whole quanta of 3 mm. A
+//! [tree](tree) halves the cube of all spots again and again, always in the middle of a cell, until a
+//! leaf holds few enough. Spots only filter, with a margin; what is answered is decided by the points
+//! as given. Distances through the earth order as those along its surface, so nothing here is special
+//! at the poles or the date line.
+//!
+//! Absent on purpose: what a key means, threads, clocks, and any order of insertion that makes the
+//! tree deep: it has at most 97 levels, whatever came when.
+
+mod area;
+mod circle;
+mod crowd;
+mod cube;
+mod index;
+mod nearest;
+mod polygon;
+mod rect;
+mod slab;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub use area::Area;
+pub use circle::Circle;
+pub use index::{Index, Key};
+pub use nearest::Near;
+pub use polygon::{Polygon, PolygonError, VERTICES_MAX};
+pub use rect::{Rect, RectError};
