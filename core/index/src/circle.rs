@@ -37,6 +37,7 @@ impl Circle {
 }
 
 impl Shape for Circle {
+    #[inline]
     fn side(&self, cell: &Cell) -> Side {
         if cell.nearest_squared(self.centre) > self.perhaps {
             Side::Outside
@@ -47,6 +48,12 @@ impl Shape for Circle {
         }
     }
 
+    #[inline]
+    fn may_hold(&self, spot: Spot) -> bool {
+        self.centre.squared(spot) <= self.perhaps
+    }
+
+    #[inline]
     fn holds(&self, spot: Spot, point: Point) -> bool {
         let squared = self.centre.squared(spot);
         squared <= self.surely || squared <= self.perhaps && self.contains(point)

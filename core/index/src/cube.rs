@@ -1,4 +1,7 @@
 //! The cube of all unit vectors in whole quanta, and the cells it is halved into.
+//!
+//! What is small is marked for inlining: the index is generic, so it is compiled in another crate, and
+//! a call for each point doubles what a search costs.
 
 use herd_geo::{Point, UnitVector, chord_squared};
 
@@ -17,6 +20,7 @@ pub(crate) const AXES: [usize; 3] = [0, 1, 2];
 pub(crate) struct Spot(pub(crate) [u32; 3]);
 
 impl From<Point> for Spot {
+    #[inline]
     fn from(point: Point) -> Self {
         let UnitVector(vector) = point.into();
         Self(vector.map(quanta))
@@ -28,6 +32,7 @@ impl From<Point> for Spot {
     clippy::cast_sign_loss,
     reason = "cuts off the fraction on purpose; between -1 and 1 all fits, and what rounding adds saturates"
 )]
+#[inline]
 fn quanta(component: f64) -> u32 {
     (component * RADIUS + (RADIUS + 0.5)) as u32
 }
@@ -37,6 +42,7 @@ fn quanta(component: f64) -> u32 {
 pub(crate) struct Centre([f64; 3]);
 
 impl From<Point> for Centre {
+    #[inline]
     fn from(point: Point) -> Self {
         let UnitVector(vector) = point.into();
         Self(vector.map(|component| component * RADIUS + RADIUS))
@@ -45,6 +51,7 @@ impl From<Point> for Centre {
 
 impl Centre {
     /// The squared distance to a spot.
+    #[inline]
     pub(crate) fn squared(self, spot: Spot) -> f64 {
         let [x, y, z] = AXES.map(|axis| f64::from(spot.0[axis]) - self.0[axis]);
         x * x + y * y + z * z
@@ -67,12 +74,14 @@ pub(crate) struct Cell {
 impl Cell {
     pub(crate) const WHOLE: Self = Self { low: [0; 3], reach: [u32::MAX; 3] };
 
+    #[inline]
     pub(crate) fn contains(&self, spot: Spot) -> bool {
         let out = AXES.map(|axis| (spot.0[axis] ^ self.low[axis]) & !self.reach[axis]);
         out[0] | out[1] | out[2] == 0
     }
 
     /// The smallest cell around this one and a spot.
+    #[inline]
     pub(crate) fn around(&self, spot: Spot) -> Self {
         let reach = AXES.map(|axis| {
             let differs = (self.low[axis] ^ spot.0[axis]) | self.reach[axis];
@@ -99,12 +108,14 @@ impl Cell {
     }
 
     /// Which half of the cell a spot in it lies in: 0 below, 1 above.
+    #[inline]
     pub(crate) fn side(&self, axis: usize, spot: Spot) -> usize {
         let top_bit = self.reach[axis] ^ (self.reach[axis] >> 1);
         usize::from(spot.0[axis] & top_bit != 0)
     }
 
     /// One half: side 0 or 1 along an axis.
+    #[inline]
     pub(crate) fn half(&self, axis: usize, side: usize) -> Self {
         let mut half = *self;
         half.reach[axis] >>= 1;
@@ -123,6 +134,7 @@ impl Cell {
     }
 
     /// The squared distance to its nearest spot, and a bit less where the centre lies between spots.
+    #[inline]
     pub(crate) fn nearest_squared(&self, centre: Centre) -> f64 {
         let [x, y, z] = AXES.map(|axis| {
             let (low, high) = self.bounds(axis);
@@ -132,6 +144,7 @@ impl Cell {
     }
 
     /// The squared distance to its farthest spot.
+    #[inline]
     pub(crate) fn farthest_squared(&self, centre: Centre) -> f64 {
         let [x, y, z] = AXES.map(|axis| {
             let (low, high) = self.bounds(axis);
@@ -142,6 +155,7 @@ impl Cell {
 
     /// The least and the greatest product of a vector with any of its spots, seen from the earth's
     /// centre, in quanta.
+    #[inline]
     pub(crate) fn products(&self, vector: [f64; 3]) -> (f64, f64) {
         let (mut least, mut greatest) = (0.0, 0.0);
         for axis in AXES {
@@ -161,12 +175,14 @@ impl Cell {
         })
     }
 
+    #[inline]
     fn bounds(&self, axis: usize) -> (f64, f64) {
         (f64::from(self.low[axis]), f64::from(self.low[axis] | self.reach[axis]))
     }
 }
 
 impl From<Spot> for Cell {
+    #[inline]
     fn from(Spot(low): Spot) -> Self {
         Self { low, reach: [0; 3] }
     }

@@ -121,6 +121,7 @@ impl<K: Key> Tree<K> {
                     link = node.halves[nearer];
                 }
                 Below::Leaf(at) => {
+                    self.touch(&self.leaves[at]);
                     for entries in self.entries(&self.leaves[at]) {
                         for entry in entries {
                             best.offer(best.centre.squared(entry.spot), entry.key, entry.point);

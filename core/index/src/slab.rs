@@ -89,11 +89,13 @@ impl Table {
     const PER_PAGE: usize = 1 << Self::BITS;
 
     /// The number of a slot, or [`NONE`].
+    #[inline]
     pub(crate) fn get(&self, slot: u32) -> u32 {
         let page = self.pages.get((slot >> Self::BITS) as usize);
         page.and_then(|page| page.get(Self::lane(slot))).copied().unwrap_or(NONE)
     }
 
+    #[inline]
     pub(crate) fn set(&mut self, slot: u32, number: u32) {
         let at = (slot >> Self::BITS) as usize;
         if at >= self.pages.len() {
@@ -106,6 +108,7 @@ impl Table {
         page[Self::lane(slot)] = number;
     }
 
+    #[inline]
     fn lane(slot: u32) -> usize {
         slot as usize & (Self::PER_PAGE - 1)
     }

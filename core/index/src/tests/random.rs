@@ -5,12 +5,23 @@ use super::points::{area, around_city, exact_circle, point, radius};
 use herd_geo::Point;
 use proptest::prelude::*;
 
-/// Mostly few keys, so that they move and go and come again.
+/// Few keys, so that they move and go and come again.
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        5 => (0..400_u32, point()).prop_map(|(key, at)| Step::Put(key, at)),
-        2 => (0..400_u32).prop_map(Step::Remove),
+        5 => (0..KEYS, point()).prop_map(|(key, at)| Step::Put(key, at)),
+        2 => (0..KEYS).prop_map(Step::Remove),
     ]
+}
+
+/// Enough for a tree of some levels.
+const KEYS: u32 = 1000;
+
+/// Some who are there from the beginning, then steps.
+fn history() -> impl Strategy<Value = (Vec<Step>, Vec<Step>)> {
+    let first = prop::collection::vec(point(), 0..KEYS as usize);
+    let first =
+        first.prop_map(|first| (0..).zip(first).map(|(key, at)| Step::Put(key, at)).collect());
+    (first, prop::collection::vec(step(), 1..500))
 }
 
 /// Many that come, stay around few places, and move a bit.
@@ -40,13 +51,22 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_history_leaves_what_it_says(steps in prop::collection::vec(step(), 1..600)) {
+    fn a_history_leaves_what_it_says((first, steps) in history()) {
         let mut both = Both::default();
+        for step in &first {
+            both.step(step);
+        }
         for step in &steps {
             both.step(step);
             super::invariants::check(&both.index);
         }
         both.check();
+        // The other half of all histories: everybody goes, one after another.
+        for key in 0..KEYS {
+            both.step(&Step::Remove(key));
+            super::invariants::check(&both.index);
+        }
+        prop_assert!(both.index.tree.root.is_none());
     }
 
     #[test]
@@ -69,7 +89,10 @@ proptest! {
 
     #[test]
     fn answers_are_those_of_a_list(
-        steps in prop_oneof![prop::collection::vec(step(), 1..900), dense()],
+        steps in prop_oneof![
+            history().prop_map(|(first, steps)| [first, steps].concat()),
+            dense(),
+        ],
         nearest in prop::collection::vec((point(), radius(), 0..70_usize), 12),
         exact in prop::collection::vec((exact_circle(), 0..70_usize), 6),
         areas in prop::collection::vec(area(), 16),
