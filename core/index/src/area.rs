@@ -3,9 +3,10 @@
 use crate::circle::Circle;
 use crate::cube::{Cell, Spot};
 use crate::index::Key;
+use crate::parts::{Below, Entry, Link};
 use crate::polygon::Polygon;
 use crate::rect::Rect;
-use crate::tree::{Below, Entry, Link, Tree};
+use crate::tree::Tree;
 use herd_geo::Point;
 use std::ops::ControlFlow;
 

@@ -7,7 +7,8 @@
 
 use crate::cube::Spot;
 use crate::index::Key;
-use crate::tree::{Entry, LIMIT, PILE, Tree};
+use crate::parts::{Entry, LIMIT, PILE};
+use crate::tree::Tree;
 use herd_geo::Point;
 use std::collections::{BTreeMap, BTreeSet};
 

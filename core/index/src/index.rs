@@ -3,8 +3,9 @@
 use crate::area::{Area, Everywhere, Walk};
 use crate::cube::Spot;
 use crate::nearest::Near;
+use crate::parts::{CHUNK, CROWD_MIN, Entry, PILE};
 use crate::slab::NONE;
-use crate::tree::{CHUNK, CROWD_MIN, Entry, PILE, Tree};
+use crate::tree::Tree;
 use herd_geo::Point;
 use std::fmt;
 use std::ops::ControlFlow;

@@ -15,6 +15,7 @@ mod crowd;
 mod cube;
 mod index;
 mod nearest;
+mod parts;
 mod polygon;
 mod rect;
 mod slab;

@@ -6,7 +6,8 @@
 use crate::crowd::Crowd;
 use crate::cube::{Cell, Centre, MARGIN, chord};
 use crate::index::Key;
-use crate::tree::{Below, Link, Tree};
+use crate::parts::{Below, Link};
+use crate::tree::Tree;
 use herd_geo::{Point, distance_m};
 
 /// One of the nearest.

@@ -11,8 +11,11 @@ use crate::area::{Shape, Side};
 use crate::cube::{AXES, Cell, MARGIN, Spot};
 use herd_geo::{Point, UnitVector};
 
-/// Corners of a polygon. Each edge is tried for each cell that may lie on it, some ten nanoseconds.
+/// Corners of a polygon. So many take a hundred kilobytes at most, in the bands that edges lie in.
 pub const VERTICES_MAX: usize = 1000;
+
+/// Bands that the plane is cut into, from below upwards. Only edges in a point's band are tried for it.
+const BANDS_MAX: usize = 64;
 
 /// All within edges that are parts of great circles; where they cross one another, all that is
 /// within an odd number of rounds. It may hold a pole and cross the date line. Points on an edge are
@@ -21,7 +24,11 @@ pub const VERTICES_MAX: usize = 1000;
 pub struct Polygon {
     /// The vector amid the corners, and two that are upright to it and to each other.
     basis: [[f64; 3]; 3],
-    edges: Vec<Edge>,
+    /// The edges of each band, in all of which a long one lies.
+    bands: Vec<Vec<Edge>>,
+    /// Where the lowest band begins on the plane, and how many there are in a unit of it.
+    bottom: f64,
+    density: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +79,30 @@ impl Polygon {
         let basis = [middle, right, cross(middle, right)];
         let next = corners.iter().cycle().skip(1);
         let edges = corners.iter().zip(next).filter_map(|(&from, &to)| Edge::new(basis, from, to));
-        Ok(Self { basis, edges: edges.collect() })
+        let edges: Vec<Edge> = edges.collect();
+        let ups = || edges.iter().map(|edge| edge.ends[0][1]);
+        let bottom = ups().fold(f64::INFINITY, f64::min);
+        let height = ups().fold(f64::NEG_INFINITY, f64::max) - bottom;
+        let count = edges.len().clamp(1, BANDS_MAX);
+        // All in one band where they have no height.
+        let density = if height > 0.0 { count as f64 / height } else { 0.0 };
+        let mut polygon = Self { basis, bands: vec![Vec::new(); count], bottom, density };
+        for edge in edges {
+            let [low, high] = edge.span(1).map(|up| polygon.band(up));
+            polygon.bands[low..=high].iter_mut().for_each(|band| band.push(edge));
+        }
+        Ok(polygon)
+    }
+
+    /// The band of a height, the nearest one beyond all edges. It never falls as the height grows,
+    /// so an edge is in the bands of all heights between those of its ends.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "cuts off the fraction on purpose; what is beyond all bands saturates"
+    )]
+    fn band(&self, up: f64) -> usize {
+        (((up - self.bottom) * self.density) as usize).min(self.bands.len() - 1)
     }
 
     /// Whether a point lies in it.
@@ -83,11 +113,35 @@ impl Polygon {
     fn contains_direction(&self, vector: [f64; 3]) -> bool {
         let Some([x, y]) = project(self.basis, vector) else { return false };
         // A ray to the right crosses an odd number of edges.
-        let crossed = self.edges.iter().filter(|edge| {
+        let crossed = self.bands[self.band(y)].iter().filter(|edge| {
             let [[x1, y1], [x2, y2]] = edge.ends;
             (y1 > y) != (y2 > y) && x < (x2 - x1) * (y - y1) / (y2 - y1) + x1
         });
         !crossed.count().is_multiple_of(2)
+    }
+
+    /// What a cell covers on the plane, and a bit more: lowest and highest of both coordinates. None
+    /// for one that is partly beyond the plane's horizon.
+    fn covers(&self, cell: &Cell) -> Option<[[f64; 2]; 2]> {
+        let [depths, rights, ups] = self.basis.map(|vector| cell.products(vector));
+        let (near, far) = (depths.0 - MARGIN, depths.1 + MARGIN);
+        let quotient = |(low, high): (f64, f64)| {
+            let (low, high) = (low - MARGIN, high + MARGIN);
+            [low / if low < 0.0 { near } else { far }, high / if high < 0.0 { far } else { near }]
+        };
+        (near > 0.0).then(|| [quotient(rights), quotient(ups)])
+    }
+
+    /// Whether a cell may touch an edge.
+    fn touches(&self, cell: &Cell) -> bool {
+        let Some([x, y]) = self.covers(cell) else {
+            return self.bands.iter().flatten().any(|edge| !edge.misses(cell));
+        };
+        let apart = |a: [f64; 2], b: [f64; 2]| a[1] < b[0] || b[1] < a[0];
+        self.bands[self.band(y[0])..=self.band(y[1])]
+            .iter()
+            .flatten()
+            .any(|edge| !apart(edge.span(0), x) && !apart(edge.span(1), y) && !edge.misses(cell))
     }
 }
 
@@ -98,6 +152,12 @@ impl Edge {
         let upright = unit(cross(from, AXES.map(|i| to[i] - from[i])))?;
         let along = [unit(cross(upright, from))?, unit(cross(to, upright))?];
         Some(Self { ends: [project(basis, from)?, project(basis, to)?], upright, along })
+    }
+
+    /// Its lower and its higher end along an axis of the plane.
+    fn span(&self, axis: usize) -> [f64; 2] {
+        let [from, to] = self.ends.map(|end| end[axis]);
+        [from.min(to), from.max(to)]
     }
 
     /// Whether the earth's centre and this edge span a sector that a cell, and all that its spots
@@ -117,7 +177,7 @@ impl Shape for Polygon {
             return Side::Outside;
         }
         // A box that no sector touches is all on one side of them, and so is its middle.
-        if !self.edges.iter().all(|edge| edge.misses(cell)) {
+        if self.touches(cell) {
             Side::Either
         } else if self.contains_direction(cell.middle()) {
             Side::Inside

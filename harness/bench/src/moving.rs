@@ -3,13 +3,14 @@
 //! One thread, in this process, no server. Beside each figure stands what could do no more than its
 //! least part: overwriting a flat list, copying answers that are known; and `rstar`, an R-tree.
 
+mod city;
+
 use crate::Options;
 use crate::table::{Cell, Section, Sorted, Spread};
-use anyhow::{Context as _, Result, ensure};
-use herd_geo::{EARTH_RADIUS_M, Point, UnitVector, chord_squared};
+use anyhow::{Result, ensure};
+use city::{Chance, LAT_DEG, LON_DEG, index_of, leaf, middle, nanos, offset, rtree_of};
+use herd_geo::{Point, UnitVector, chord_squared};
 use herd_index::{Area, Circle, Index};
-use rstar::RTree;
-use rstar::primitives::GeomWithData;
 use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -367,78 +368,4 @@ fn collect(index: &Index<u32>, area: &Area, out: &mut Vec<(u32, Point)>) {
         out.push((key, point));
         ControlFlow::Continue(())
     });
-}
-
-fn index_of(at: &[Point]) -> Result<Index<u32>> {
-    let mut index = Index::new();
-    for (key, &point) in at.iter().enumerate() {
-        index.put(u32::try_from(key)?, point);
-    }
-    Ok(index)
-}
-
-type Leaf = GeomWithData<[f64; 3], u32>;
-
-fn leaf(key: usize, point: Point) -> Leaf {
-    // Keys were counted from zero and are fewer than 2^32.
-    GeomWithData::new(UnitVector::from(point).0, u32::try_from(key).unwrap_or(u32::MAX))
-}
-
-fn rtree_of(at: &[Point]) -> RTree<Leaf> {
-    RTree::bulk_load(at.iter().enumerate().map(|(key, &point)| leaf(key, point)).collect())
-}
-
-fn nanos(since: Instant, count: usize) -> f64 {
-    since.elapsed().as_secs_f64() * 1e9 / count.max(1) as f64
-}
-
-const LAT_DEG: f64 = 34.05;
-const LON_DEG: f64 = -118.25;
-
-/// Some metres north and east of a place.
-fn offset(from: Point, north_m: f64, east_m: f64) -> Result<Point> {
-    let north_deg = (north_m / EARTH_RADIUS_M).to_degrees();
-    let wide = from.lat_deg().to_radians().cos();
-    let east_deg = (east_m / EARTH_RADIUS_M / wide).to_degrees();
-    Point::new(from.lat_deg() + north_deg, from.lon_deg() + east_deg).context("off the globe")
-}
-
-/// Numbers that look random and are the same in every run.
-struct Chance(u64);
-
-impl Chance {
-    /// Vigna's `SplitMix64`.
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// 0 to 1.
-    fn part(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        // The remainder is less than a usize.
-        usize::try_from(self.next() % bound.max(1) as u64).unwrap_or(0)
-    }
-
-    fn near(&mut self, from: Point, reach_m: f64) -> Result<Point> {
-        let (north, east) = (self.part() * 2.0 - 1.0, self.part() * 2.0 - 1.0);
-        offset(from, north * reach_m, east * reach_m)
-    }
-
-    /// Normal in both directions, most within a square of 30 km.
-    fn in_city(&mut self) -> Result<Point> {
-        const SIGMA_M: f64 = 7500.0;
-        let away = (-2.0 * (1.0 - self.part()).ln()).sqrt() * SIGMA_M;
-        let (sin, cos) = (self.part() * std::f64::consts::TAU).sin_cos();
-        offset(middle()?, away * sin, away * cos)
-    }
-}
-
-fn middle() -> Result<Point> {
-    Ok(Point::new(LAT_DEG, LON_DEG)?)
 }

@@ -2,8 +2,9 @@
 
 use crate::crowd::bits;
 use crate::cube::{Cell, Spot};
+use crate::parts::{Below, CHUNK, CROWD_MIN, LEAF_MAX, Link, MERGE_MAX, PILE};
 use crate::slab::NONE;
-use crate::tree::{Below, CHUNK, CROWD_MIN, LEAF_MAX, Link, MERGE_MAX, PILE, Tree};
+use crate::tree::Tree;
 use crate::{Index, Key};
 
 #[derive(Default)]
