@@ -6,7 +6,7 @@ use crate::slab::NONE;
 use herd_geo::Point;
 
 /// Entries in a chunk: 512 bytes, eight lines of the cache, which a processor fetches one after
-/// another unasked. Half as many would waste less in small leaves, but cost a quarter more to search.
+/// another unasked. Half as many would waste less in small leaves, but cost a fifth more to search.
 pub(crate) const CHUNK: u32 = 16;
 
 /// Chunks of a leaf: so many that its head fills one line of the cache, and a move seldom leaves it.

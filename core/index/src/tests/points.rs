@@ -77,7 +77,7 @@ pub(super) fn area() -> impl Strategy<Value = Area> {
 fn polygon() -> impl Strategy<Value = Area> {
     let corner = (0.0..360.0, 0.1..1.0);
     let scale = prop::sample::select(vec![1e-7, 1e-5, 1e-3, 0.1, 5.0, 50.0]);
-    (point(), scale, prop::collection::vec(corner, 3..12), any::<bool>()).prop_map(
+    (point(), scale, prop::collection::vec(corner, 3..40), any::<bool>()).prop_map(
         |(at, scale, mut corners, sorted)| {
             if sorted {
                 corners.sort_by(|a: &(f64, f64), b| a.0.total_cmp(&b.0));
