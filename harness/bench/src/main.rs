@@ -2,8 +2,8 @@
 //!
 //! Absent on purpose: thresholds. Machines differ and are shared, so nothing fails on a time; what
 //! fails is a wrong answer. Every file but this one is either a measure (`line`, `flood`, `visible`,
-//! `memory`, `replication`, `durable`) or a tool that several of them use. `echo` is the yardstick: the same runtime and
-//! socket settings with no server in between.
+//! `memory`, `replication`, `durable`, `moving`) or a tool that several of them use. `echo` is the yardstick: the same
+//! runtime and socket settings with no server in between.
 
 mod durable;
 mod ears;
@@ -14,6 +14,7 @@ mod line;
 mod load;
 mod machine;
 mod memory;
+mod moving;
 mod pace;
 mod probe;
 mod process;
@@ -53,7 +54,7 @@ struct Cli {
 
 #[derive(Clone, Subcommand)]
 enum What {
-    /// Everything below but `replication` and `durable`, one after another (the default)
+    /// Everything below but `replication`, `durable` and `index`, one after another (the default)
     All,
     /// IAMATs answered by one server, against a bare echo of the same lines
     Line,
@@ -69,6 +70,8 @@ enum What {
     /// What it costs that reports outlive their process: answers, fsyncs, files written anew, starts. All
     /// rows together take some minutes
     Durable(durable::Args),
+    /// Where everyone is, in memory and without a server: moves, who is near, bytes
+    Index(moving::Args),
     /// Run the yardstick: answer lines as they came, until killed
     Echo,
 }
@@ -130,12 +133,17 @@ fn run(cli: &Cli) -> Result<()> {
         Some(What::Memory) => Some("memory"),
         Some(What::Replication(_)) => Some("replication"),
         Some(What::Durable(_)) => Some("durable"),
+        Some(What::Index(_)) => Some("index"),
         Some(What::Echo) => return echo::run(),
     };
     process::guard()?;
     // Both ends of every connection are on this machine.
     machine::raise_open_files();
-    let options = Options { server: Some(server(&cli.options)?), ..cli.options.clone() };
+    let server = match &cli.what {
+        Some(What::Index(_)) => None,
+        _ => Some(server(&cli.options)?),
+    };
+    let options = Options { server, ..cli.options.clone() };
     let facts = machine::Facts::gather();
     println!("{facts}");
     let mut sections = Vec::new();
@@ -156,6 +164,8 @@ fn run(cli: &Cli) -> Result<()> {
         for (name, measure) in args.rows() {
             run(name, &|| measure(&options, args))?;
         }
+    } else if let Some(What::Index(args)) = &cli.what {
+        run("index", &|| moving::measure(&options, args))?;
     } else {
         for (measure_name, measure) in MEASURES {
             if name.is_none_or(|name| name == measure_name) {
