@@ -230,7 +230,9 @@ impl Replica {
         if !self.journals.are_none()
             && let Some(key) = key
             && let Some(at) = self.store.entry_of(key, origin)
-            && self.store.entry(at).is_some_and(|entry| entry.tombstone)
+            && let Some(entry) = self.store.entry(at)
+            // What lost to this, and is gone here, stands in the journal still and would not lose to what comes.
+            && (entry.tombstone || self.store.record(entry).rank() > record.rank())
         {
             self.note_gone(key);
         }

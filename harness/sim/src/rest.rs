@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 /// Bootstraps, adoptions and back-offs take seconds each and may follow one another; but they end. Where a link
 /// takes some fifty entries a second and one server after the other fetches everything, down a line of
-/// nine, that is more than two minutes.
-const REST_MAX_S: u64 = 300;
+/// nine, that is more than five minutes.
+const REST_MAX_S: u64 = 600;
 
 /// Longer than whatever waits and then goes on: adoption, and asking again.
 const QUIET_NS: u64 = 2_500_000_000;
