@@ -49,6 +49,8 @@ pub struct Replica {
     pub(crate) ticked: Instant,
     pub(crate) busy: bool,
     changed: bool,
+    /// Keys that show something else than before, if somebody wants to hear of them.
+    changed_keys: Option<Vec<KeyIx>>,
 }
 
 impl Replica {
@@ -79,6 +81,7 @@ impl Replica {
             ticked: now.instant,
             busy: true,
             changed: false,
+            changed_keys: None,
         }
     }
 
@@ -110,6 +113,37 @@ impl Replica {
     /// Whether the view of any key has changed since this was last asked.
     pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
+    }
+
+    /// From now on [`poll_changed_place`](Self::poll_changed_place) tells of what changes; to be asked after every
+    /// call that feeds, so that it stays short.
+    pub fn watch_places(&mut self) {
+        self.changed_keys.get_or_insert_default();
+    }
+
+    /// The place of a key that shows something else than before, or nothing any more; a key may be told several
+    /// times, and by then show something else again.
+    pub fn poll_changed_place(&mut self) -> Option<u32> {
+        self.changed_keys.as_mut()?.pop().map(|key| key.0)
+    }
+
+    /// What the key at a place shows; none for a tombstone. See [`walk`](Self::walk) for what a place is.
+    pub fn shown_at(&self, place: u32) -> Option<Record<'_>> {
+        let (_, winner) = self.store.winner(KeyIx(place)).filter(|(_, winner)| !winner.tombstone)?;
+        Some(self.store.record(winner))
+    }
+
+    /// Places of keys, taken or not.
+    pub fn places(&self) -> u32 {
+        self.store.key_slots()
+    }
+
+    fn note_changed(&mut self, key: KeyIx) {
+        self.changed = true;
+        self.feed.note(key, &mut self.store);
+        if let Some(changed) = self.changed_keys.as_mut().filter(|c| c.last() != Some(&key)) {
+            changed.push(key);
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
@@ -256,15 +290,17 @@ impl Replica {
             stream.log.retire(retired, &self.store);
         }
         if put.changed
-            && let Some(entry) = self.store.entry(put.entry)
+            && let Some(key) = self.store.entry(put.entry).map(Entry::key)
         {
-            self.feed.note(entry.key(), &mut self.store);
-            self.changed = true;
+            self.note_changed(key);
         }
-        if let Some(loser) = put.loser
-            && self.store.list(loser, true)
-        {
-            self.collector.note_loser(loser);
+        if let Some(loser) = put.loser {
+            if self.store.list(loser, true) {
+                self.collector.note_loser(loser);
+            } else {
+                // It stands for another entry now, about which other things may decide.
+                self.collector.unsettle();
+            }
         }
         if record.tombstone {
             self.collector.note_tombstone(put.entry, sequence);
@@ -512,8 +548,7 @@ impl Replica {
             if is_last || !self.settings.is(Mutant::DiscardedNotJournaled) {
                 self.note_gone(key);
             }
-            self.changed = true;
-            self.feed.note(key, &mut self.store);
+            self.note_changed(key);
         }
         let Some((origin, arrival)) = self.store.remove(at) else { return };
         if let Some(stream) = self.streams.get_mut(origin.at()) {

@@ -33,13 +33,15 @@ impl Replica {
                 }
             }
         }
-        // A neighbour counts as soon as its link is up, whether its word has come or not.
+        // A neighbour counts as soon as its link is up, whether its word has come or not; and for as long as it is,
+        // whether it is a member or not.
         for link in self.links.values() {
             let snapshot = link.snapshot_out.as_ref();
             for (at, stream) in (0..).map(OriginIx).zip(&mut self.streams) {
                 let heard = link.heard.number(at);
                 let promised = snapshot.map_or(0, |snapshot| snapshot.holds(at));
                 stream.stable = stream.stable.min(promised.max(heard));
+                stream.stable_for_all = stream.stable_for_all.min(heard);
             }
         }
         let moved = |stream: &Stream| stream.was_stable != (stream.stable, stream.stable_for_all);
