@@ -73,7 +73,8 @@ fn file() -> PathBuf {
 
 fn kept() -> Result<Value> {
     let file = file();
-    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text =
+        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     serde_json::from_str(&text).with_context(|| format!("{} is no JSON", file.display()))
 }
 

@@ -116,7 +116,9 @@ fn parse_angle(
     }
     let last = match POWERS.get(fraction.len()) {
         // Both are exact, so that one division rounds once, as a full parser would.
-        Some(&power) => (u64::from(last) * power + u64::from(fraction_number)) as f64 / power as f64,
+        Some(&power) => {
+            (u64::from(last) * power + u64::from(fraction_number)) as f64 / power as f64
+        }
         None => decimal(last, fraction),
     };
     let angle = match form {

@@ -19,6 +19,7 @@ mod links;
 mod membership;
 mod memory;
 mod mutants;
+mod nearby;
 mod node;
 mod output;
 mod peers;
@@ -34,6 +35,7 @@ pub use membership::Relinked;
 pub use memory::Revival;
 #[cfg(feature = "mutants")]
 pub use mutants::Mutant;
+pub use nearby::Nearby;
 pub use node::{Ceiling, Located, Node, Settings};
 pub use output::{CloseReason, Event, Output};
 pub use peers::{DialRole, PeerId, PeerSettings, PeerState, PeerStatus, Readiness};

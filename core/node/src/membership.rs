@@ -1,6 +1,7 @@
 //! What changes while a node lives: its neighbours, the herd it belongs to, its own incarnation.
 
 use crate::link::Dialect;
+use crate::nearby::Whereabouts;
 use crate::node::Node;
 use crate::output::{CloseReason, Event, Output};
 use crate::peers::{Dialing, Peer, PeerId, PeerSettings};
@@ -157,6 +158,8 @@ impl Node {
         let replica = Replica::new(self.replica_settings(), now);
         let (position, safe) = (self.position(), self.safe_position());
         let old = std::mem::replace(&mut self.replica, replica);
+        self.whereabouts = Whereabouts::default();
+        self.replica.watch_places();
         if old.expects_journal() {
             self.replica.expect_journal();
         }

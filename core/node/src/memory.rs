@@ -3,6 +3,7 @@
 //! A replica numbers its updates anew when it begins a new life while it runs; here they are counted on, so
 //! that whoever waits for one to be safe can wait for a number.
 
+use crate::nearby::Whereabouts;
 use crate::node::{Node, Settings};
 use herd_proto::Now;
 use herd_replica::{JournalId, Journaled, Restore, RestoreError, Told};
@@ -47,6 +48,8 @@ impl Revival {
     pub fn finish(mut self) -> (Node, JournalId) {
         let (replica, journal) = self.restore.finish_journaled();
         self.node.replica = replica;
+        self.node.whereabouts = Whereabouts::unread();
+        self.node.replica.watch_places();
         (self.node, journal)
     }
 }

@@ -3,6 +3,7 @@
 use crate::link::{Dialect, Link, Phase};
 use crate::memory::Position;
 use crate::mutants::Mutant;
+use crate::nearby::Whereabouts;
 use crate::output::{CloseReason, Event, Output};
 use crate::peers::{
     Backoff, Dialing, Peer, PeerId, PeerSettings, PeerState, PeerStatus, Readiness,
@@ -107,6 +108,7 @@ pub struct Node {
     pub(crate) has_left: bool,
     pub(crate) watch: Watch,
     pub(crate) position: Position,
+    pub(crate) whereabouts: Whereabouts,
     clamp_told: Option<Instant>,
     #[cfg(feature = "mutants")]
     pub(crate) mutant: Option<Mutant>,
@@ -144,6 +146,7 @@ impl Node {
             has_left: false,
             watch: Watch::new(now.instant),
             position: Position::default(),
+            whereabouts: Whereabouts::default(),
             clamp_told: None,
             #[cfg(feature = "mutants")]
             mutant: None,
@@ -151,6 +154,7 @@ impl Node {
             value: Vec::new(),
             key_ends: Vec::new(),
         };
+        node.replica.watch_places();
         node.set_timeout();
         node
     }
@@ -283,6 +287,7 @@ impl Node {
         if self.replica.take_changed() {
             self.wake_foreign();
         }
+        self.follow_changes();
         let due = self.replica.poll_timeout();
         self.timeout = Some(self.timeout.map_or(due, |timeout| timeout.min(due)));
     }

@@ -61,6 +61,8 @@ impl Gazetteer {
     ///
     /// Costs some microseconds and about two for each result; the size of the radius does not matter.
     pub fn nearby(&self, query: &Query, unix_s: i64) -> Document {
+        /// A place takes some 900 bytes; with this many there is nearly always room from the start.
+        const PLACE_BYTES: usize = 1024;
         let nearest = self.nearest(query);
         if nearest.is_empty() {
             return Document::empty();
@@ -70,8 +72,6 @@ impl Gazetteer {
             .into_iter()
             .filter(|source| places().any(|place| place.source == *source))
             .map(attribution);
-        /// A place takes some 900 bytes; with this many there is nearly always room from the start.
-        const PLACE_BYTES: usize = 1024;
         let mut printer = Printer::with_capacity(PLACE_BYTES * (nearest.len() + 1));
         printer.begin_object();
         printer.key("html_attributions");

@@ -100,8 +100,7 @@ impl Printer {
     /// Writes a string. `<` and `>` are escaped as Google does it, so that attributions, which are
     /// HTML, survive inside a page.
     pub fn string(&mut self, text: &str) {
-        let is_escaped =
-            |byte: u8| matches!(byte, b'"' | b'\\' | b'<' | b'>' | 0x7f | 0..=0x1f);
+        let is_escaped = |byte: u8| matches!(byte, b'"' | b'\\' | b'<' | b'>' | 0x7f | 0..=0x1f);
         self.out.push('"');
         let mut plain_from = 0;
         // Looked through to the end in any case, which is done many bytes at a time; most have nothing.

@@ -36,7 +36,7 @@ pub(crate) struct Fields<'a> {
 impl<'a> Fields<'a> {
     pub(crate) fn new(line: &'a str) -> Self {
         // To the end in any case, as in `is_name`.
-        let has_blanks_only = line.bytes().fold(true, |plain, byte| plain & (byte >= b' '));
+        let has_blanks_only = line.bytes().fold(u8::MAX, u8::min) >= b' ';
         Self { rest: line, has_blanks_only }
     }
 

@@ -89,16 +89,15 @@ impl Difference {
         let sign = if self.0 < 0 { b'-' } else { b'+' };
         let nanos = self.0.unsigned_abs();
         let (seconds, fraction) = (nanos / NANOS_PER_SECOND, nanos % NANOS_PER_SECOND);
-        let [a, b, c, d, e, f, g, h, i] = nine_digits(fraction);
         if seconds < 10 {
             // As most are: a report that has just been made.
-            let seconds = b'0' + seconds as u8;
-            out.extend_from_slice(&[sign, seconds, b'.', a, b, c, d, e, f, g, h, i]);
+            out.extend_from_slice(&[sign, b'0' + (seconds % 10) as u8, b'.']);
         } else {
             out.push(sign);
             write_digits(seconds, out);
-            out.extend_from_slice(&[b'.', a, b, c, d, e, f, g, h, i]);
+            out.push(b'.');
         }
+        out.extend_from_slice(&nine_digits(fraction));
     }
 }
 
@@ -196,28 +195,27 @@ fn leading_number(text: &[u8]) -> (Digits, &[u8]) {
 /// The numbers from 0 to 99 in two digits each.
 const PAIRS: [[u8; 2]; 100] = {
     let mut pairs = [[b'0'; 2]; 100];
-    let mut number = 0;
+    let (mut at, mut number) = (0, 0_u8);
     while number < 100 {
-        // Both are below ten.
-        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
-        number += 1;
+        pairs[at] = [b'0' + number / 10, b'0' + number % 10];
+        (at, number) = (at + 1, number + 1);
     }
     pairs
 };
 
-/// A number from 0 to 99 in two digits.
-fn pair(number: u64) -> [u8; 2] {
-    // Below a hundred, so it fits.
-    PAIRS.get(number as usize).copied().unwrap_or([b'0'; 2])
-}
-
 /// A number below a thousand million, with leading zeros.
-fn nine_digits(number: u64) -> [u8; 9] {
-    let (first, rest) = (number / 100_000_000, number % 100_000_000);
-    let (high, low) = (rest / 10_000, rest % 10_000);
-    let ([a, b], [c, d]) = (pair(high / 100), pair(high % 100));
-    let ([e, f], [g, h]) = (pair(low / 100), pair(low % 100));
-    [b'0' + first as u8, a, b, c, d, e, f, g, h]
+fn nine_digits(number: u64) -> [u8; FRACTION_DIGITS] {
+    let mut digits = [b'0'; FRACTION_DIGITS];
+    let mut rest = number;
+    for places in digits.rchunks_exact_mut(2) {
+        let pair = usize::try_from(rest % 100).ok().and_then(|pair| PAIRS.get(pair));
+        places.copy_from_slice(pair.unwrap_or(&[b'0'; 2]));
+        rest /= 100;
+    }
+    if let Some(first) = digits.first_mut() {
+        *first = b'0' + (rest % 10) as u8;
+    }
+    digits
 }
 
 /// Appends `number` in decimal.

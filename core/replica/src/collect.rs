@@ -117,7 +117,8 @@ impl Replica {
             self.floors_raised += 1;
             self.happenings.collected += 1;
             let tombstone = self.store.entry(at).filter(|entry| entry.tombstone);
-            if let Some((origin, sequence)) = tombstone.map(|entry| (entry.origin, entry.sequence)) {
+            if let Some((origin, sequence)) = tombstone.map(|entry| (entry.origin, entry.sequence))
+            {
                 // What superseded it may be dropped long before the last server hears of this one.
                 self.raise_grave(origin, sequence);
             }

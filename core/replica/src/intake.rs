@@ -126,8 +126,6 @@ impl Replica {
             let own = self.store.find(record.key).and_then(|key| self.store.entry_of(key, origin));
             if let Some(entry) = own.and_then(|at| self.store.entry_mut(at)) {
                 entry.confirmed |= in_snapshot;
-            } else if in_snapshot {
-                self.take_back(&record);
             }
             return;
         }

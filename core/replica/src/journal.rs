@@ -703,7 +703,14 @@ mod tests {
         let late = b.know("late", 1, now(1)).unwrap();
         assert!(b.put(None, record(b"k", 1, b"x"), early, 1, None, now(2)));
         let key = b.store.find(b"k");
-        assert!(b.put(key, Record { tombstone: true, ..record(b"k", 2, b"") }, late, 1, None, now(2)));
+        assert!(b.put(
+            key,
+            Record { tombstone: true, ..record(b"k", 2, b"") },
+            late,
+            1,
+            None,
+            now(2)
+        ));
         while !poll(&mut b, id, 1, &mut lines).is_all {
             let shown = restored(&lines, 2).get(b"k").map(|known| known.tombstone);
             assert_ne!(shown, Some(false), "{lines:?}");

@@ -129,7 +129,8 @@ impl Replica {
 
     /// What the key at a place shows; none for a tombstone. See [`walk`](Self::walk) for what a place is.
     pub fn shown_at(&self, place: u32) -> Option<Record<'_>> {
-        let (_, winner) = self.store.winner(KeyIx(place)).filter(|(_, winner)| !winner.tombstone)?;
+        let (_, winner) =
+            self.store.winner(KeyIx(place)).filter(|(_, winner)| !winner.tombstone)?;
         Some(self.store.record(winner))
     }
 

@@ -32,17 +32,6 @@ pub(crate) struct SnapshotIn {
     pub(crate) versions: ByOrigin<u64>,
     /// The sender's floors when it began: none is above the version that will be told.
     floors: ByOrigin<u64>,
-    /// What this node wrote and the sender still has, though it is not held here any more.
-    own: Vec<Own>,
-}
-
-/// A record of this node's own stream that came back to it.
-#[derive(Debug)]
-struct Own {
-    key: Vec<u8>,
-    effective_ns: i64,
-    tombstone: bool,
-    value: Vec<u8>,
 }
 
 impl Replica {
@@ -56,7 +45,6 @@ impl Replica {
             bootstrap.begun = Some(SnapshotIn {
                 versions: ByOrigin::default(),
                 floors: floors.unwrap_or_default(),
-                own: Vec::new(),
             });
             self.store.unconfirm_all();
             if self.settings.is(Mutant::SnapshotVersionsEarly) {
@@ -70,17 +58,6 @@ impl Replica {
         }
     }
 
-    /// Of this node's own stream something comes back that is not held here any more. What it was thrown away for
-    /// may go itself at the snapshot's end.
-    pub(crate) fn take_back(&mut self, record: &Record<'_>) {
-        let begun = self.bootstrap.as_mut().and_then(|bootstrap| bootstrap.begun.as_mut());
-        if let Some(begun) = begun {
-            let Record { key, effective_ns, tombstone, value } = *record;
-            let (key, value) = (key.to_vec(), value.to_vec());
-            begun.own.push(Own { key, effective_ns, tombstone, value });
-        }
-    }
-
     /// All has arrived: versions move at once, and what the sender has collected goes.
     ///
     /// Of the floors those count that the sender had when it began, as the versions do. The versions
@@ -91,7 +68,7 @@ impl Replica {
     /// fetch everything from each other for ever.
     pub(crate) fn end_snapshot(&mut self, id: LinkId, now: Now) {
         let bootstrap = self.bootstrap.take_if(|b| b.link == id && b.begun.is_some());
-        let Some(SnapshotIn { versions, floors, own }) = bootstrap.and_then(|b| b.begun) else {
+        let Some(SnapshotIn { versions, floors }) = bootstrap.and_then(|b| b.begun) else {
             return;
         };
         // What it collected while the snapshot was under way may be missing in it too. That was done for
@@ -143,10 +120,6 @@ impl Replica {
             self.stir(OriginIx(u16::try_from(at).unwrap_or(u16::MAX)));
         }
         self.issue_again(revealed, now);
-        for Own { key, effective_ns, tombstone, value } in own {
-            // Nothing happens if what it lost to is still there.
-            self.update(Record { key: &key, effective_ns, tombstone, value: &value }, now);
-        }
         self.decide_all(now);
     }
 

@@ -1,9 +1,8 @@
 //! Each case: what is made ready uncounted, and what is then done so many times.
 
 use herd_geo::Point;
-use herd_node::{
-    Dialect, DialRole, LinkId, Node, PeerSettings, Redundancy, Settings,
-};
+use herd_index::Index;
+use herd_node::{DialRole, Dialect, LinkId, Node, PeerSettings, Redundancy, Settings};
 use herd_places::Query;
 use herd_proto::{Command, Frame, Framer, Iamat, Instant, Now, Report, UnixTime, Versions};
 use std::time::Duration;
@@ -34,6 +33,8 @@ pub(crate) const ALL: &[Case] = &[
     Case { name: "spread-say", operations: OPERATIONS, prepare: spread_say },
     Case { name: "spread-hear", operations: OPERATIONS, prepare: spread_hear },
     Case { name: "journal", operations: OPERATIONS, prepare: journal },
+    Case { name: "index-move", operations: OPERATIONS, prepare: index_move },
+    Case { name: "index-nearest-20", operations: ANSWERS, prepare: index_nearest },
     Case { name: "places-dense-20", operations: ANSWERS, prepare: places_dense },
 ];
 
@@ -55,10 +56,7 @@ fn now(second: usize) -> Now {
 }
 
 fn iamat(line: &str) -> Option<Iamat<'_>> {
-    match Command::parse(line.as_bytes()) {
-        Command::Iamat(iamat) => Some(iamat),
-        _ => None,
-    }
+    if let Command::Iamat(iamat) = Command::parse(line.as_bytes()) { Some(iamat) } else { None }
 }
 
 fn settings(name: &str, peers: Vec<PeerSettings>) -> Settings {
@@ -76,8 +74,8 @@ fn settings(name: &str, peers: Vec<PeerSettings>) -> Settings {
         future_skew_max: Duration::from_mins(1),
         ceiling: herd_node::Ceiling::default(),
         line_bytes_max: 8192,
-        ping_every: Duration::from_secs(3600),
-        hello_within: Duration::from_secs(3600),
+        ping_every: Duration::from_hours(1),
+        hello_within: Duration::from_hours(1),
         backoff_min: Duration::from_secs(1),
         backoff_max: Duration::from_secs(5),
         ready_grace: Duration::from_secs(3),
@@ -160,7 +158,7 @@ impl Pair {
             name: name.to_owned(),
             dialect: Dialect::Native,
             role: DialRole::Always,
-            dead_after: Duration::from_secs(7200),
+            dead_after: Duration::from_hours(2),
         };
         let mut hill = knowing(settings("Hill", vec![peer("Jaquez")]));
         let mut jaquez = Node::new(settings("Jaquez", vec![peer("Hill")]), now(0));
@@ -240,6 +238,46 @@ fn journal() -> Run {
             true
         });
         records
+    })
+}
+
+/// All clients in a city some kilometres wide, a step of a metre at a time.
+fn city() -> Index<u32> {
+    let mut index = Index::new();
+    for key in 0..CLIENTS {
+        move_to(&mut index, key, 0);
+    }
+    index
+}
+
+fn move_to(index: &mut Index<u32>, key: usize, step: usize) {
+    let (north, east) = (key * 7_919 % CLIENTS, key * 104_729 % CLIENTS);
+    let lat_deg = 34.0 + north as f64 / 2e5 + step as f64 / 1e5;
+    let point = Point::new(lat_deg, -118.3 + east as f64 / 2e5);
+    if let (Ok(key), Ok(point)) = (u32::try_from(key), point) {
+        index.put(key, point);
+    }
+}
+
+fn index_move() -> Run {
+    let mut index = city();
+    Box::new(move || {
+        for at in 0..OPERATIONS {
+            move_to(&mut index, at * 7_919 % CLIENTS, 1);
+        }
+        index.len() as u64
+    })
+}
+
+fn index_nearest() -> Run {
+    let index = city();
+    Box::new(move || {
+        let mut found = 0;
+        for at in 0..ANSWERS {
+            let Ok(centre) = Point::new(34.05 + at as f64 / 1e4, -118.25) else { continue };
+            found += index.nearest(centre, 5_000.0, 20).len() as u64;
+        }
+        found
     })
 }
 

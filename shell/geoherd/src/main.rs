@@ -16,6 +16,7 @@ mod forget;
 mod leave;
 mod load;
 mod man;
+mod near;
 mod output;
 mod progress;
 mod repl;
@@ -62,6 +63,7 @@ enum Command {
     Repl(repl::Arguments),
     Status(status::Arguments),
     Forget(forget::Arguments),
+    Near(near::Arguments),
     Audit(audit::Arguments),
     Completions(completions::Arguments),
     Leave(leave::Arguments),
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
         Command::Repl(arguments) => repl::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Forget(arguments) => forget::run(&arguments),
+        Command::Near(arguments) => near::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Leave(arguments) => leave::run(arguments),

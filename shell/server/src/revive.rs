@@ -1,11 +1,12 @@
 //! From a data directory to a node: whose it is, which life begins, and what is known at once.
 
 use crate::disk::{DirectoryError, OsDisk};
-use herd_front::Clock;
+use herd_front::{Clock, Host};
 use herd_node::{JournalId, Node, RestoreError, Revival, Settings};
 use herd_store::{Flaw, Found, Life, Loaded, OpenError, Storage, Wrong};
 use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tracing::{error, info, warn};
 
 /// Why a server does not start with a directory. The message says what to do.
@@ -187,4 +188,13 @@ fn tell(path: &Path, loaded: &Loaded, last: Option<&Life>, life: &Life, node: &N
 fn boot_id() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()
+}
+/// After a start with data: has the node learn where everyone is, a little at a time, since all together would hold up
+/// answers for seconds.
+pub(crate) async fn learn_places(host: Arc<Host>) {
+    /// Some hundred microseconds.
+    const PLACES_AT_ONCE: u32 = 512;
+    while host.enter(|node, _now| node.learn_places(PLACES_AT_ONCE)) {
+        tokio::task::yield_now().await;
+    }
 }

@@ -4,7 +4,7 @@ use crate::config::{self, Config, LogFormat, OnDiskError, Provider, Size};
 use crate::growth::Growth;
 use crate::keeper::{Keeper, Keeping};
 use crate::reload::{self, Follower, ReadConfig};
-use crate::revive::{ReviveError, Revived, revive};
+use crate::revive::{ReviveError, Revived, learn_places, revive};
 use crate::telemetry::{LogSettings, Telemetry};
 use crate::{accept, dial, facts, fetch, leave};
 use herd_front::http::{self, LeaveOutcome, LeaveWish};
@@ -140,6 +140,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         async move { host.run_timers().await }
     });
     tokio::spawn(facts::run(host.clone(), version));
+    tokio::spawn(learn_places(host.clone()));
     let links = dial::Links::new(host.clone(), &config, &name);
     tokio::spawn(dial::run(links.clone(), orders));
     let clients = accept::Clients::new(host.clone(), links.clone(), &config, &name);

@@ -435,3 +435,30 @@ fn servers_that_do_not_expire_alike_are_an_alarm() {
         alarms.iter().any(|alarm| alarm["kind"] == "expiry-differs")
     });
 }
+
+#[test]
+fn who_is_near_is_told_at_any_server_and_follows_whoever_moves_or_is_forgotten() {
+    let herd = Plan::line(&["Hill", "Jaquez"]).start();
+    let mut client = herd.client("Hill");
+    for (name, location) in [("far", "+1.5+2"), ("near", "+1.0001+2"), ("here", "+1+2")] {
+        client.report(&format!("IAMAT {name} {location} 1520023934.5"));
+    }
+    let near = |count: usize| -> Vec<String> {
+        let path = format!("/nearby?at=+1+2&radius=100&count={count}");
+        let document: Value = serde_json::from_str(&herd.get("Jaquez", &path).body).unwrap();
+        let found = document["nearby"].as_array().unwrap().iter();
+        found.map(|one| one["client"].as_str().unwrap().to_owned()).collect()
+    };
+    wait_until("Jaquez knows all three", || near(9) == ["here", "near", "far"]);
+    assert_eq!(near(2), ["here", "near"]);
+    client.report("IAMAT far +1+2.00001 1520023999.5");
+    wait_until("Jaquez knows who has come nearer", || near(9) == ["here", "far", "near"]);
+    let told = ask(&herd, "Jaquez", &["near", "+1+2", "--radius", "0.0005"]);
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    assert!(told.stdout.ends_with("0.0 m  here  +1+2  1520023934.5\n"), "{}", told.stdout);
+    assert_eq!(ask(&herd, "Jaquez", &["near", "-1-2"]).code, Some(1));
+    assert_eq!(ask(&herd, "Jaquez", &["forget", "here"]).code, Some(0));
+    wait_until("Jaquez has forgotten who was nearest", || near(9) == ["far", "near"]);
+    let refused = herd.get("Jaquez", "/nearby?at=34,118");
+    assert!(refused.code == 400 && refused.body.contains("write ?at="), "{}", refused.body);
+}

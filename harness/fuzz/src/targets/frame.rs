@@ -116,6 +116,7 @@ pub(super) fn settings() -> Settings {
         forget_after: 600 * second,
         expire_after: None,
         future_skew_max: 60 * second,
+        ceiling: herd_node::Ceiling::default(),
         line_bytes_max: 8192,
         ping_every: second,
         hello_within: second,

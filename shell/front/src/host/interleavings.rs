@@ -57,6 +57,7 @@ fn node(name: &str, neighbor: &str, role: DialRole, now: Now) -> Node {
         forget_after: 100 * HOUR,
         expire_after: None,
         future_skew_max: HOUR,
+        ceiling: herd_node::Ceiling::default(),
         line_bytes_max: 8192,
         ping_every: HOUR,
         hello_within: SOON,

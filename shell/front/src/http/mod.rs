@@ -8,6 +8,7 @@ mod herd;
 mod leave;
 mod load;
 mod metrics;
+mod nearby;
 mod operate;
 mod status;
 
@@ -56,7 +57,8 @@ async fn index(State(host): State<Arc<Host>>) -> String {
          /status   its links and counts, JSON\n\
          /herd     every server of the herd, as this one knows it, JSON\n\
          /metrics  for Prometheus\n\
-         /dump     every client's newest report, JSON lines, for who may operate\n",
+         /dump     every client's newest report, JSON lines, for who may operate\n\
+         /nearby   who is near ?at=+34.06-118.44&radius=5&count=20, JSON, for who may operate\n",
         host.name, host.herd
     )
 }

@@ -8,12 +8,12 @@
 use super::audit;
 use super::dump::Dumps;
 use super::leave::{self, LeaveWish};
-use super::load;
+use super::{load, nearby};
 use crate::host::Host;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
@@ -32,12 +32,16 @@ pub enum MayOperate {
     No,
 }
 
-/// The routes for operators: `GET /dump`, `POST /load`, `POST /forget`, `POST /audit`, `POST
+/// The routes for operators: `GET /dump`, `GET /nearby`, `POST /load`, `POST /forget`, `POST /audit`, `POST
 /// /leave`.
 pub(super) fn routes(may: MayOperate, wishes: mpsc::Sender<LeaveWish>) -> Router<Arc<Host>> {
     let dumps = Dumps::new();
     Router::new()
         .route("/dump", get(async move |State(host): State<Arc<Host>>| dumps.answer(host)))
+        .route(
+            "/nearby",
+            get(async |State(host): State<Arc<Host>>, uri: Uri| nearby::nearby(&host, &uri)),
+        )
         .route(
             "/load",
             post(async |State(host): State<Arc<Host>>, body: Bytes| load::load(host, body).await)

@@ -26,6 +26,7 @@ fn host(places: Places) -> Arc<Host> {
         forget_after: second,
         expire_after: None,
         future_skew_max: 60 * second,
+        ceiling: herd_node::Ceiling::default(),
         line_bytes_max: 8192,
         ping_every: second,
         hello_within: second,

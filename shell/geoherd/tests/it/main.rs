@@ -66,6 +66,7 @@ fn every_subcommand_has_examples_and_a_manual_page() {
         "repl",
         "status",
         "forget",
+        "near",
         "audit",
         "dump",
         "load",

@@ -1,0 +1,127 @@
+//! `GET /nearby?at=+34.06-118.44&radius=5&count=20`: who is near a point, nearest first, JSON.
+//!
+//! The answer is of one moment, and calculated under the node's lock like any other: some microseconds, whatever the
+//! radius, and a bounded number of clients. It is printed afterwards.
+
+use crate::host::Host;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Json, Response};
+use herd_geo::{EARTH_RADIUS_M, Point};
+use serde::Serialize;
+use serde_json::json;
+use std::time::Instant;
+
+/// Clients in one answer at most: what is copied under the lock stays below half a millisecond.
+const COUNT_MAX: usize = 1000;
+/// The same if the question does not say.
+const COUNT: usize = 20;
+
+#[derive(Debug, Serialize)]
+struct Found {
+    client: String,
+    location: String,
+    time: String,
+    server: String,
+    /// To the millimetre.
+    distance_m: f64,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Question {
+    at: Point,
+    radius_m: f64,
+    count: usize,
+}
+
+pub(super) fn nearby(host: &Host, uri: &Uri) -> Response {
+    let question = match Question::parse(uri.query().unwrap_or_default()) {
+        Ok(question) => question,
+        Err(why) => return refuse(StatusCode::BAD_REQUEST, &why),
+    };
+    let Question { at, radius_m, count } = question;
+    let begun = Instant::now();
+    let found = host.enter(|node, now| {
+        let found = node.nearest(at, radius_m, count, now)?;
+        let copied = found.iter().map(|near| Found {
+            client: near.client.to_owned(),
+            location: near.report.location.to_owned(),
+            time: near.report.time.to_owned(),
+            server: near.report.server.to_owned(),
+            distance_m: (near.distance_m * 1000.0).round() / 1000.0,
+        });
+        Some(copied.collect::<Vec<_>>())
+    });
+    let took_ms = begun.elapsed().as_secs_f64() * 1000.0;
+    let Some(found) = found else {
+        let why = "this server has just started, and is still reading where everyone is; ask again";
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, why);
+    };
+    // How long it took without reading and printing, as browsers and benches understand it.
+    let timing = [("server-timing", format!("nearby;dur={took_ms:.4}"))];
+    (timing, Json(json!({ "nearby": found }))).into_response()
+}
+
+fn refuse(code: StatusCode, why: &str) -> Response {
+    (code, Json(json!({ "error": why }))).into_response()
+}
+
+impl Question {
+    fn parse(query: &str) -> Result<Self, String> {
+        const EXAMPLE: &str = "write ?at=+34.068930-118.445127&radius=5&count=20 (kilometres)";
+        let (mut at, mut radius_km, mut count) = (None, 50.0, COUNT);
+        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            match name {
+                "at" => {
+                    let text = value.replace("%2B", "+").replace("%2b", "+");
+                    at = Some(text.parse::<Point>().map_err(|e| format!("at: {e}; {EXAMPLE}"))?);
+                }
+                "radius" => {
+                    let within = |km: &f64| *km >= 0.0 && km.is_finite();
+                    radius_km = value
+                        .parse()
+                        .ok()
+                        .filter(within)
+                        .ok_or_else(|| format!("radius: {value} is no distance; {EXAMPLE}"))?;
+                }
+                "count" => {
+                    let within = |count: &usize| (1..=COUNT_MAX).contains(count);
+                    count = value.parse().ok().filter(within).ok_or_else(|| {
+                        format!("count: {value} is not between 1 and {COUNT_MAX}; {EXAMPLE}")
+                    })?;
+                }
+                other => return Err(format!("{other} means nothing here; {EXAMPLE}")),
+            }
+        }
+        let at = at.ok_or_else(|| format!("at is missing; {EXAMPLE}"))?;
+        // Farther than the antipode is nobody.
+        let radius_m = (radius_km * 1000.0).min(4.0 * EARTH_RADIUS_M);
+        Ok(Self { at, radius_m, count })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_are_read_or_refused_with_what_to_write() {
+        let asked = Question::parse("at=%2B34.5-118.25&radius=0.5&count=7").unwrap();
+        let at = Point::new(34.5, -118.25).unwrap();
+        assert_eq!(asked, Question { at, radius_m: 500.0, count: 7 });
+        let asked = Question::parse("at=+34.5-118.25").unwrap();
+        assert_eq!(asked, Question { at, radius_m: 50_000.0, count: COUNT });
+        for (query, word) in [
+            ("", "at is missing"),
+            ("at=34,118", "not an ISO 6709 point"),
+            ("at=+1+2&radius=-1", "-1 is no distance"),
+            ("at=+1+2&radius=NaN", "NaN is no distance"),
+            ("at=+1+2&count=0", "0 is not between"),
+            ("at=+1+2&count=1001", "1001 is not between"),
+            ("at=+1+2&limit=3", "limit means nothing"),
+        ] {
+            let error = Question::parse(query).unwrap_err();
+            assert!(error.contains(word) && error.contains("write ?at="), "{query}: {error}");
+        }
+    }
+}
