@@ -267,11 +267,11 @@ impl Replica {
     }
 
     /// Whether a snapshot is on its way from here: it may have passed what a tombstone superseded, which was
-    /// collected since, and not yet the tombstone.
+    /// collected since, and not yet the tombstone. A guard without a fault of its own: whoever is linked is waited for,
+    /// so whoever takes a snapshot has the tombstone already.
     fn is_promised(&self) -> bool {
         let mut snapshots = self.links.values().filter_map(|link| link.snapshot_out.as_ref());
         snapshots.any(|snapshot| snapshot.begun)
-            && !self.settings.is(Mutant::TombstoneLeavesSnapshot)
     }
 
     fn is_alone(&self, key: KeyIx) -> bool {

@@ -40,8 +40,6 @@ pub enum Mutant {
     RevealedPassedOver,
     /// Collects superseded entries while a snapshot comes in.
     CollectInSnapshot,
-    /// Drops tombstones that a snapshot on its way from here has still to bring.
-    TombstoneLeavesSnapshot,
     /// Counts a broken snapshot as taken.
     SnapshotBrokenCounts,
     /// Collects superseded entries at once.
@@ -135,7 +133,7 @@ pub enum Mutant {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 56] = [
         Self::CommitEarlyInLog,
         Self::CommitEarlyInSweep,
         Self::AdvanceOnEntry,
@@ -150,7 +148,6 @@ impl Mutant {
         Self::SnapshotKeepsOwn,
         Self::RevealedPassedOver,
         Self::CollectInSnapshot,
-        Self::TombstoneLeavesSnapshot,
         Self::SnapshotBrokenCounts,
         Self::CollectAtOnce,
         Self::FloorUntold,

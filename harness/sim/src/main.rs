@@ -55,7 +55,6 @@ const SLOW: [Mutant; 18] = [
     Mutant::RevealedPassedOver,
     Mutant::SnapshotFloorsLate,
     Mutant::SnapshotNotRestarted,
-    Mutant::TombstoneLeavesSnapshot,
     Mutant::TombstoneOverwritten,
     Mutant::TombstonePhaseKept,
     Mutant::WithheldForEver,

@@ -198,7 +198,7 @@ fn a_full_server_turns_new_clients_away_and_known_ones_go_on() {
     let herd = Plan::line(&["Hill", "Jaquez"]).set("limits.max_clients", 3).start();
     let mut client = herd.client("Hill");
     for name in ["a", "b", "c"] {
-        client.report(&iamat(name));
+        client.report(&format!("IAMAT {name} +1+2 1520023934.5"));
     }
     let line = iamat("d");
     client.send(line.clone() + "\n");
