@@ -3,7 +3,7 @@
 //! Follows whatever changes what a key shows: reports of clients and neighbours, forgetting, expiry. Only what is
 //! shown is in it, so an answer is of one moment: that of the call. *Absent:* areas that somebody watches.
 
-use crate::node::{Node, decode};
+use crate::node::{Node, decode, is_report};
 use herd_geo::{Point, parse_iso6709};
 use herd_index::{Index, Near};
 use herd_proto::{Now, Report};
@@ -15,6 +15,8 @@ pub(crate) struct Whereabouts {
     index: Index<u32>,
     /// Of what was read from a disk places up to here are in it; none once all are.
     unread: Option<u32>,
+    /// Where the report says that its client is that is being taken in now: it has been read already.
+    pub(crate) coming: Option<Point>,
 }
 
 /// A client that is near.
@@ -31,11 +33,12 @@ pub struct Nearby<'a> {
 impl Whereabouts {
     /// Of a replica that was made of what was written down: all is still to be read.
     pub(crate) fn unread() -> Self {
-        Self { index: Index::new(), unread: Some(0) }
+        Self { unread: Some(0), ..Self::default() }
     }
 
     fn follow(&mut self, place: u32, shown: Option<&Record<'_>>) {
-        match shown.and_then(point_of) {
+        let coming = self.coming.take();
+        match shown.and_then(|shown| coming.or_else(|| point_of(shown))) {
             Some(point) => self.index.put(place, point),
             None => self.index.remove(place),
         };
@@ -44,16 +47,17 @@ impl Whereabouts {
 
 /// Where a record says that its client is; none if it is no report.
 fn point_of(record: &Record<'_>) -> Option<Point> {
-    let (_, report) = decode(record)?;
-    parse_iso6709(report.location.as_bytes()).ok()
+    is_report(record).then_some(())?;
+    parse_iso6709(Report::location_in(record.value)?).ok()
 }
 
 impl Node {
-    /// What has changed in what is shown is where it is now.
+    /// What has changed in what is shown is where it is now. Where a report has just been taken in, its key alone.
     pub(crate) fn follow_changes(&mut self) {
         while let Some(place) = self.replica.poll_changed_place() {
             self.whereabouts.follow(place, self.replica.shown_at(place).as_ref());
         }
+        self.whereabouts.coming = None;
     }
 
     /// After a start from a disk: takes in where the clients at so many places more are. False once all are known;

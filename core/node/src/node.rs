@@ -192,6 +192,7 @@ impl Node {
         let mut value = std::mem::take(&mut self.value);
         value.clear();
         Report::encode_received(&self.settings.name, iamat, now.unix, &mut value);
+        self.whereabouts.coming = Some(iamat.point);
         let applied = self.apply(iamat.client, effective.nanos(), &value, None, now);
         self.value = value;
         match applied {
@@ -440,6 +441,7 @@ impl Node {
             value.truncate(value.len() - at.difference_text.len());
             at.difference.write(&mut value);
         }
+        self.whereabouts.coming = Some(at.report.point);
         let applied = self.apply(at.report.client, effective_ns, &value, from, now);
         self.value = value;
         applied
@@ -534,6 +536,11 @@ fn credit(claimed: UnixTime, skew_max: Duration, now: Now) -> i64 {
     // The first server clamped to `skew_max` by its own clock; ours refuse each other beyond twice that.
     let latest = now.unix.saturating_add(skew_max + skew_max / 2);
     if claimed <= latest { claimed.nanos() } else { claimed.nanos() - i64::MAX }
+}
+
+/// Whether a record is a report, by its key.
+pub(crate) fn is_report(record: &Record<'_>) -> bool {
+    record.key.first() == Some(&REPORT)
 }
 
 /// A record as a report; None if it is none, which only another kind of value can be.

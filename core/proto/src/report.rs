@@ -52,6 +52,12 @@ impl<'a> Report<'a> {
         fields.next().is_none().then_some(report)
     }
 
+    /// The location in what one of the `encode_` functions wrote, without a look at the rest.
+    pub fn location_in(value: &'a [u8]) -> Option<&'a [u8]> {
+        let mut fields = value.splitn(3, |&byte| byte == b' ');
+        fields.nth(1)
+    }
+
     /// Appends the AT line of this report, line feed included.
     pub fn write_at(&self, client: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(b"AT ");
@@ -115,6 +121,8 @@ mod tests {
         let mut relayed = Vec::new();
         Report::encode_relayed(&at, &mut relayed);
         assert_eq!(relayed, value);
+        assert_eq!(Report::location_in(&value), Some(b"+34.068930-118.445127".as_slice()));
+        assert_eq!(Report::location_in(b"Hill"), None);
     }
 
     #[test]

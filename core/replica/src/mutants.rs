@@ -74,8 +74,6 @@ pub enum Mutant {
     TombstonePhaseKept,
     /// Drops what loses to a tombstone before all are known to hold it.
     BuryEarly,
-    /// What was withheld from a link is not sent when it is committed.
-    WithheldForEver,
     /// Ends a subscription for a duplicate though the neighbour is ahead.
     DuplicateAheadEnds,
     /// Does not take a commit for word of what its sender holds.
@@ -133,7 +131,7 @@ pub enum Mutant {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 55] = [
         Self::CommitEarlyInLog,
         Self::CommitEarlyInSweep,
         Self::AdvanceOnEntry,
@@ -165,7 +163,6 @@ impl Mutant {
         Self::TombstonePhaseKept,
         Self::TombstoneOverwritten,
         Self::BuryEarly,
-        Self::WithheldForEver,
         Self::DuplicateAheadEnds,
         Self::CommitUnheard,
         Self::WakeForgotten,

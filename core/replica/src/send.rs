@@ -439,7 +439,7 @@ impl<S: Sink> Out<'_, S> {
         }
         if winner_at == at || winner.sequence > floor || self.settings.is(Mutant::CollectedResent) {
             Need::Send
-        } else if !winner.tombstone || self.settings.is(Mutant::WithheldForEver) {
+        } else if !winner.tombstone {
             Need::Skip
         } else if uncommitted {
             Need::Withhold

@@ -292,6 +292,40 @@ fn hiding() -> Replica {
 }
 
 #[test]
+fn what_was_withheld_is_sent_before_the_commit_that_speaks_of_it() {
+    const LISTENER: LinkId = LinkId(2);
+    let mut b = hiding();
+    b.open_link(LISTENER, now(10));
+    for message in [
+        Message::Origin { number: 0, server: "a", incarnation: 1 },
+        Message::Origin { number: 5, server: "c", incarnation: 1 },
+        Message::Watermark { origin: 0, version: 1 },
+        Message::Greeted,
+        Message::Subscribe { origin: 5, from: 0 },
+    ] {
+        b.handle(LISTENER, &message, now(10));
+    }
+    let said = |b: &mut Replica| -> Vec<(bool, bool)> {
+        let sent = transmit_over(LISTENER, usize::MAX, b, now(10));
+        let mut frames = &sent[..];
+        let mut kinds = Vec::new();
+        while let Some((decoded, taken)) = Message::decode(frames).unwrap() {
+            let Decoded::Message(message) = decoded else { panic!("it speaks our version") };
+            let is_report = matches!(message, Message::Entry { tombstone: false, .. });
+            let is_commit = matches!(message, Message::Commit { to: 1, .. });
+            if is_report || is_commit {
+                kinds.push((is_report, is_commit));
+            }
+            frames = &frames[taken..];
+        }
+        kinds
+    };
+    assert_eq!(said(&mut b), [], "it holds the tombstone, and may drop it before this comes");
+    b.handle(LINK, &Message::Commit { origin: 5, from: 0, to: 1 }, now(10));
+    assert_eq!(said(&mut b), [(true, false), (false, true)], "the report, and then its commit");
+}
+
+#[test]
 fn what_a_tombstone_hid_stays_hidden_when_a_snapshot_shows_that_one_to_be_dropped() {
     let mut b = hiding();
     for message in [

@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 /// nine, that is more than five minutes.
 const REST_MAX_S: u64 = 600;
 
+/// All words are heard long before this. Whoever counts them anew is heard again when it has counted as far.
+const HEARD_MAX_S: u64 = 300;
+
 /// Longer than whatever waits and then goes on: adoption, and asking again.
 const QUIET_NS: u64 = 2_500_000_000;
 
@@ -112,7 +115,7 @@ impl Sim {
 
     /// Who goes on with its last life is heard as one that is new: all know the last word of all.
     fn hear_of_all(&mut self) -> Result<(), String> {
-        let end = self.now_ns + REST_MAX_S * SECOND_NS;
+        let end = self.now_ns + HEARD_MAX_S * SECOND_NS;
         while self.report.disks.closed > 0
             && let Some((hearer, teller)) = self.unheard()
         {
