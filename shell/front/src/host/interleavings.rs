@@ -29,11 +29,16 @@ const HOUR: Duration = Duration::from_hours(1);
 /// Before a node looks around by itself, which it does 20 ms after its start.
 const SOON: Duration = Duration::from_millis(5);
 
+/// A small part of what a thread of the runtime has.
+const STACK_BYTES: usize = 512 * 1024;
+
 fn check(run: impl Fn() + Send + Sync + 'static) {
     // Timers need a runtime; it is never driven, so no time-out ever helps.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _within = runtime.enter();
     let mut config = Config::new();
+    // Not optimized, a move in the index takes more of the stack than the tasks of shuttle have by default.
+    config.stack_size = STACK_BYTES;
     config.max_steps = shuttle::MaxSteps::FailAfter(STEPS_MAX);
     Runner::new(RandomScheduler::new(ORDERS), config).run(run);
 }
