@@ -134,14 +134,12 @@ impl Printer {
         if number < 0 {
             self.out.push('-');
         }
-        let number = number.unsigned_abs();
+        let mut rest = number.unsigned_abs();
         let mut digits = [b'0'; 10];
-        let (mut rest, mut first) = (number, digits.len());
-        while let Some(place) = first.checked_sub(1).and_then(|at| digits.get_mut(at)) {
+        for place in digits.iter_mut().rev() {
             // A remainder of ten fits a byte.
             *place = b'0' + (rest % 10) as u8;
             rest /= 10;
-            first -= 1;
         }
         let (whole, fraction) = digits.split_at(digits.len() - FRACTION_DIGITS);
         let leading = whole.iter().take(whole.len() - 1).take_while(|&&digit| digit == b'0');
