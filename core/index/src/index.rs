@@ -10,6 +10,9 @@ use herd_geo::Point;
 use std::fmt;
 use std::ops::ControlFlow;
 
+/// More than memory can look for at once.
+const EXPECTED_TOGETHER: usize = 64;
+
 /// Whoever is somewhere: small, and numbered densely.
 pub trait Key: Copy + Ord {
     /// Its number, another for each key. Four bytes are taken for each number up to the greatest,
@@ -106,6 +109,28 @@ impl<K: Key> Index<K> {
         tree.insert(tree.climb(above, entry.spot), entry);
         tree.settle(leaf_at);
         Some(before)
+    }
+
+    /// These keys are about to move, some [`EXPECTED_TOGETHER`]: what their moves will look at is brought near, of all
+    /// at once, since memory answers many as fast as one. Changes nothing.
+    pub fn expect(&self, keys: impl Iterator<Item = K>) {
+        let tree = &self.tree;
+        let mut places = [NONE; EXPECTED_TOGETHER];
+        for (place, key) in places.iter_mut().zip(keys) {
+            *place = tree.places.get(key.slot());
+        }
+        // Piles are few: only one place has one.
+        places.iter_mut().filter(|place| **place & PILE != 0).for_each(|place| *place = NONE);
+        let mut leaves = [NONE; EXPECTED_TOGETHER];
+        let mut seen = 0;
+        for (leaf, &place) in leaves.iter_mut().zip(&places).filter(|(_, place)| **place != NONE) {
+            *leaf = tree.leaf_of.get(place / CHUNK);
+            seen ^= tree.entry(place).spot.0[0];
+        }
+        for &leaf in leaves.iter().filter(|leaf| **leaf != NONE) {
+            seen ^= tree.leaves[leaf].len;
+        }
+        std::hint::black_box(seen);
     }
 
     /// Forgets a key; returns where it was.

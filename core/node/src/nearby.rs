@@ -36,6 +36,11 @@ impl Whereabouts {
         Self { unread: Some(0), ..Self::default() }
     }
 
+    /// The clients at these places are about to move.
+    pub(crate) fn expect(&self, places: &[u32]) {
+        self.index.expect(places.iter().copied());
+    }
+
     fn follow(&mut self, place: u32, shown: Option<&Record<'_>>) {
         let coming = self.coming.take();
         match shown.and_then(|shown| coming.or_else(|| point_of(shown))) {

@@ -226,7 +226,8 @@ impl Node {
         }
         let starts = std::iter::once(&0).chain(&ends);
         let keys_of = starts.zip(&ends).filter_map(|(&start, &end)| keys.get(start..end));
-        self.replica.expect(keys_of);
+        let places = self.replica.expect(keys_of);
+        self.whereabouts.expect(places);
         (self.key, self.key_ends) = (keys, ends);
     }
 

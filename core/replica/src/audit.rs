@@ -15,7 +15,7 @@ use crate::output::{Event, Output};
 use crate::replica::Replica;
 use crate::settings::{LinkId, Record};
 use crate::store::KeyIx;
-use crate::sums::{audit_key, bucket_of, key_hash};
+use crate::sums::{audit_key, bucket_of};
 use herd_proto::peer::{AUDIT_KEYS_MAX, AuditKey};
 use herd_proto::{Instant, Now};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -328,7 +328,7 @@ impl Replica {
         let end = self.store.key_slots().min(scan.next.saturating_add(SCANNED_MAX));
         for key in (scan.next..end).map(KeyIx) {
             let Some((_, winner)) = self.store.winner(key) else { continue };
-            let hash = key_hash(self.store.key_bytes(key));
+            let hash = self.store.key_hash(key);
             if let Some(keys) = scan.found.get_mut(&bucket_of(hash)) {
                 keys.push((audit_key(hash, &self.store.record(winner)), key));
             }

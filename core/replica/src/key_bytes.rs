@@ -1,8 +1,8 @@
 //! A key's bytes, kept where the key is if they are few, as a client's name nearly always is: one place in memory
 //! less to look at for each update, and no allocation.
 
-/// Bytes that fit beside their number in the room that a boxed slice and what tells the two apart take.
-const INLINE_BYTES_MAX: usize = 22;
+/// Most names, and a key's slot is then one line of the cache, with nothing left over.
+const INLINE_BYTES_MAX: usize = 30;
 
 #[derive(Debug)]
 pub(crate) enum KeyBytes {
@@ -28,6 +28,11 @@ impl KeyBytes {
             Self::Boxed(bytes) => bytes,
         }
     }
+
+    /// The last byte; looking at it brings near what is kept elsewhere.
+    pub(crate) fn last_byte(&self) -> u8 {
+        self.as_slice().last().copied().unwrap_or_default()
+    }
 }
 
 impl Default for KeyBytes {
@@ -49,6 +54,6 @@ mod tests {
             assert_eq!(matches!(kept, KeyBytes::Inline { .. }), len <= INLINE_BYTES_MAX);
         }
         assert_eq!(KeyBytes::default().as_slice(), b"");
-        assert_eq!(size_of::<KeyBytes>(), 24, "or more would fit");
+        assert_eq!(size_of::<KeyBytes>(), 32, "or more would fit");
     }
 }

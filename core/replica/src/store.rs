@@ -25,9 +25,13 @@ const TOUCHED_TOGETHER: usize = 64;
 /// No slot.
 const NONE: u32 = u32::MAX;
 
+/// All that is known of a key but its entries: one line of the cache, never across two.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Key {
     bytes: KeyBytes,
+    /// What audits call it by.
+    hash: u64,
     /// The entries of this key, newest-written first; `NONE` in a free slot.
     first: u32,
     winner: u32,
@@ -37,8 +41,9 @@ struct Key {
     sum: u64,
 }
 
-/// What one origin last wrote under one key.
+/// What one origin last wrote under one key: a line of the cache, like its key.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct Entry {
     pub(crate) sequence: u64,
     pub(crate) arrival: Arrival,
@@ -99,6 +104,8 @@ pub(crate) struct Store {
     free_entries: Vec<u32>,
     by_key: HashTable<u32>,
     hasher: FixedState,
+    /// Where keys are that are about to be asked for, the next one last.
+    expected: Vec<u32>,
     /// Keys whose newest record is no tombstone.
     alive: usize,
     pub(crate) sums: Sums,
@@ -123,6 +130,7 @@ impl Store {
             free_entries: Vec::new(),
             by_key: HashTable::new(),
             hasher: FixedState::with_seed(seed),
+            expected: Vec::with_capacity(TOUCHED_TOGETHER),
             alive: 0,
             sums: Sums::new(),
             ties: Ties::default(),
@@ -153,26 +161,43 @@ impl Store {
         self.by_key.find(self.hasher.hash_one(key), is_key).map(|&at| KeyIx(at))
     }
 
-    /// Looks at what updates of these keys will need, at most [`TOUCHED_TOGETHER`]. Looked up one after another each
-    /// of a key's places in memory is waited for before the next is known; here the places of many keys are waited
-    /// for together.
-    pub(crate) fn touch<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) {
-        let mut slots = [NONE; TOUCHED_TOGETHER];
-        let mut seen = 0;
-        for (slot, key) in slots.iter_mut().zip(keys) {
-            // Rarely another key's: what is touched is not read.
+    /// The same for the key that was [expected](Self::expect) next: then nothing is hashed. Whatever was expected,
+    /// the answer is right.
+    pub(crate) fn find_expected(&mut self, key: &[u8]) -> Option<KeyIx> {
+        let Some(at) = self.expected.pop() else { return self.find(key) };
+        let is_it = |k: &Key| k.bytes.as_slice() == key && k.first != NONE;
+        if self.keys.get(at as usize).is_some_and(is_it) { Some(KeyIx(at)) } else { self.find(key) }
+    }
+
+    /// Updates of these keys are about to come, in this order, at most [`TOUCHED_TOGETHER`]. Looked up one after
+    /// another each of a key's places in memory is waited for before the next is known; here the places of many keys
+    /// are waited for together. Returns where the keys are, the last one first, and [`NONE`] for one not known.
+    pub(crate) fn expect<'a>(&mut self, keys: impl Iterator<Item = &'a [u8]>) -> &[u32] {
+        self.expected.clear();
+        for key in keys.take(TOUCHED_TOGETHER) {
+            // Rarely another key's: who asks for it will see.
             let mut found = self.by_key.iter_hash(self.hasher.hash_one(key));
-            *slot = found.next().copied().unwrap_or(NONE);
-            seen ^= self.sums.bucket(key_hash(key));
+            self.expected.push(found.next().copied().unwrap_or(NONE));
         }
-        for slot in &mut slots {
-            *slot = self.keys.get(*slot as usize).map_or(NONE, |key| key.winner);
+        self.expected.reverse();
+        let mut winners = [NONE; TOUCHED_TOGETHER];
+        for (winner, &at) in winners.iter_mut().zip(&self.expected) {
+            *winner = self.keys.get(at as usize).map_or(NONE, |key| key.winner);
         }
-        for slot in &slots {
-            let value = self.entries.get(*slot as usize).map(|entry| entry.value.as_ptr().addr());
-            seen ^= value.unwrap_or_default() as u64;
+        let mut seen = 0;
+        for (&winner, &at) in winners.iter().zip(&self.expected) {
+            let Some(key) = self.keys.get(at as usize) else { continue };
+            seen ^= self.sums.bucket(key.hash) ^ u64::from(key.bytes.last_byte());
+            let entry = self.entries.get(winner as usize);
+            seen ^= entry.map(|entry| entry.value.as_ptr().addr()).unwrap_or_default() as u64;
+        }
+        for &winner in winners.iter().take(self.expected.len()) {
+            let value = self.entries.get(winner as usize).map(|entry| &*entry.value);
+            let ends = value.and_then(|value| Some(value.first()? ^ value.last()?));
+            seen ^= u64::from(ends.unwrap_or_default());
         }
         std::hint::black_box(seen);
+        &self.expected
     }
 
     pub(crate) fn entry(&self, at: EntryIx) -> Option<&Entry> {
@@ -206,6 +231,11 @@ impl Store {
         self.keys.get(key.0 as usize).map_or(&[], |key| key.bytes.as_slice())
     }
 
+    /// What audits call a key by.
+    pub(crate) fn key_hash(&self, key: KeyIx) -> u64 {
+        self.keys.get(key.0 as usize).map_or(0, |key| key.hash)
+    }
+
     pub(crate) fn change(&self, key: KeyIx) -> u64 {
         self.keys.get(key.0 as usize).map_or(0, |key| key.change)
     }
@@ -224,7 +254,7 @@ impl Store {
 
     /// What a key shows has changed: the sums follow.
     fn sum_again(&mut self, key: KeyIx) {
-        let key_hash = key_hash(self.key_bytes(key));
+        let key_hash = self.key_hash(key);
         let shown = self.winner(key).filter(|(_, winner)| !winner.tombstone);
         let sum = shown.map_or(0, |(_, winner)| audit_key(key_hash, &self.record(winner)).sum);
         let Some(slot) = self.keys.get_mut(key.0 as usize) else { return };
@@ -350,8 +380,8 @@ impl Store {
 
     fn add_key(&mut self, bytes: &[u8]) -> Option<KeyIx> {
         let hash = self.hasher.hash_one(bytes);
-        let bytes = KeyBytes::new(bytes);
-        let key = Key { bytes, first: NONE, winner: NONE, change: 0, sum: 0 };
+        let (bytes, key_hash) = (KeyBytes::new(bytes), key_hash(bytes));
+        let key = Key { bytes, hash: key_hash, first: NONE, winner: NONE, change: 0, sum: 0 };
         let at = take_slot(&mut self.keys, &mut self.free_keys, key)?;
         let Self { keys, by_key, hasher, .. } = self;
         by_key.insert_unique(hash, at, |&at| {
