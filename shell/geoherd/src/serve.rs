@@ -60,19 +60,10 @@ pub(crate) fn run(arguments: Arguments, version: &'static str) -> anyhow::Result
         if errors.is_empty() { Ok(arguments.over(config)) } else { Err(errors.join("; ")) }
     });
     let options = Options { name, config, data_dir, version, read_config };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads(options.config.limits.threads))
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
     runtime.block_on(serve(options))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// How many threads serve: as the config says, else all cores but one.
-fn threads(configured: Option<usize>) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    configured.unwrap_or(cores - 1).max(1)
 }
 
 impl Arguments {

@@ -2,6 +2,7 @@
 
 use crate::config::{AcceptAtFrom, Config, Protocol};
 use crate::dial::Links;
+use crate::lanes::Lanes;
 use crate::link::Socket;
 use herd_front::line::{Ended, Limits, MayRelay, serve};
 use herd_front::{Host, Seat};
@@ -99,8 +100,8 @@ impl Clients {
     }
 }
 
-/// Takes connections until it is aborted.
-pub(crate) async fn run(clients: Clients, listener: TcpListener) {
+/// Takes connections and deals them out until it is aborted.
+pub(crate) async fn run(clients: Clients, listener: TcpListener, lanes: Arc<Lanes>) {
     /// After this error the system needs time more than anything else: out of files or memory.
     const AFTER_ERROR: Duration = Duration::from_millis(50);
     loop {
@@ -115,7 +116,8 @@ pub(crate) async fn run(clients: Clients, listener: TcpListener) {
                 stats.accepted.fetch_add(1, Relaxed);
                 // Taken here and not by the task, which may begin when nobody waits for it any more.
                 let seat = Seat::take(&clients.host);
-                tokio::spawn(clients.clone().serve(stream, peer, seat));
+                let clients = clients.clone();
+                lanes.serve(stream, move |stream| clients.serve(stream, peer, seat));
             }
             // The client was gone before it was taken.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

@@ -13,6 +13,7 @@ mod fetch;
 mod growth;
 pub mod inspect;
 mod keeper;
+mod lanes;
 mod leave;
 mod link;
 mod reload;

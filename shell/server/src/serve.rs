@@ -3,6 +3,7 @@
 use crate::config::{self, Config, LogFormat, OnDiskError, Provider, Size};
 use crate::growth::Growth;
 use crate::keeper::{Keeper, Keeping};
+use crate::lanes::{self, Lanes};
 use crate::reload::{self, Follower, ReadConfig};
 use crate::revive::{ReviveError, Revived, learn_places, revive};
 use crate::telemetry::{LogSettings, Telemetry};
@@ -144,7 +145,12 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     let links = dial::Links::new(host.clone(), &config, &name);
     tokio::spawn(dial::run(links.clone(), orders));
     let clients = accept::Clients::new(host.clone(), links.clone(), &config, &name);
-    let accepting = tokio::spawn(accept::run(clients.clone(), listener));
+    // Kept to the end: with them goes whom they serve.
+    let lanes = Lanes::start(config.limits.threads.unwrap_or_else(lanes::usual));
+    let lanes =
+        lanes.map_err(|source| ServeError::System { what: "cannot start a thread", source })?;
+    let lanes = Arc::new(lanes);
+    let accepting = tokio::spawn(accept::run(clients.clone(), listener, lanes.clone()));
 
     info!(server = %name, herd = %host.herd, version, "{ready}");
     if let Some(limit) = limit {
@@ -213,6 +219,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         },
         why = stop.next() => warn!(signal = why, "stopped at once: told twice"),
     }
+    drop(lanes);
     if let Some(keeper) = keeper {
         // Nothing is told to anybody any more. A panic there is told as one.
         let _joined = tokio::task::spawn_blocking(|| keeper.finish()).await;

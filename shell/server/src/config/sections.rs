@@ -279,9 +279,9 @@ pub struct Limits {
     /// 8 KB, so these cost 160 MB; the process also needs that many open files.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_connections: usize,
-    /// Threads that serve clients and links. Without it one less than the machine has cores, and at least one:
-    /// what a server knows is in one piece, so that more threads mostly wait for one another, and the system
-    /// needs a core for the network. More help where there are many clients that ask for places, or TLS.
+    /// Threads that serve clients; a connection stays on the one it was given to, and the first does everything else
+    /// too. Without it one less than the machine has cores, and at least one: what a server knows is in one
+    /// piece, so that more threads wait for one another in part, and the system needs a core for the network.
     #[schemars(range(min = 1, max = 1024))]
     pub threads: Option<usize>,
     /// Clients known at once. Beyond it the IAMAT of a client that is not known is answered with `? ` and the
