@@ -7,9 +7,36 @@ use crate::node::{Node, decode};
 use crate::output::{CloseReason, Event, Output};
 use crate::peers::{Dialing, PeerId};
 use crate::replay::Replay;
-use herd_proto::peer::{Decoded, FRAME_BYTES_MAX, Message};
+use arrayvec::ArrayVec;
+use herd_proto::peer::{Decoded, FRAME_BYTES_MAX, FrameError, Message};
 use herd_proto::{At, Difference, Frame, Framer, Instant, Now, Report, UnixTime};
 use herd_replica::{Applied, LinkId, Sink};
+
+/// Messages that are looked at together before the first is heard: as many as a batch of clients' lines.
+const BATCH_MESSAGES: usize = 64;
+
+/// From so many on what is known of their keys is asked for beforehand, all at once.
+const EXPECTED_MIN: usize = 4;
+
+/// Messages, and how many bytes each was.
+type Batch<'a> = ArrayVec<(Decoded<'a>, usize), BATCH_MESSAGES>;
+
+/// The whole frames at the start of `input`, as many as a batch holds, and what is wrong with the next.
+fn decode_batch(input: &[u8]) -> (Batch<'_>, Option<FrameError>) {
+    let mut batch = Batch::new();
+    let mut rest = input;
+    while !batch.is_full() {
+        match Message::decode(rest) {
+            Ok(None) => break,
+            Ok(Some((decoded, length))) => {
+                rest = rest.get(length..).unwrap_or_default();
+                batch.push((decoded, length));
+            }
+            Err(error) => return (batch, Some(error)),
+        }
+    }
+    (batch, None)
+}
 
 impl Node {
     /// A connection that [`Output::Connect`] asked for is open. Drive it as the link returned.
@@ -129,18 +156,17 @@ impl Node {
                     let reason = format!("{} bytes before it was answered", rest.len());
                     self.close_link(id, CloseReason::Nonsense(reason), now);
                 }
-                Phase::Up => match Message::decode(rest) {
-                    Ok(None) => return taken,
-                    Ok(Some((decoded, length))) => {
-                        taken += length;
-                        if let Decoded::Message(message) = decoded {
-                            self.handle_message(id, &message, now);
-                        }
+                Phase::Up => {
+                    let (batch, error) = decode_batch(rest);
+                    if batch.is_empty() && error.is_none() {
+                        return taken;
                     }
-                    Err(error) => {
+                    taken += self.handle_batch(id, &batch, now);
+                    let is_up = |link: &Link| link.phase == Phase::Up;
+                    if let Some(error) = error.filter(|_| self.links.get(&id).is_some_and(is_up)) {
                         self.close_link(id, CloseReason::Nonsense(error.to_string()), now);
                     }
-                },
+                }
                 Phase::Greeting { .. } => {
                     let end = rest.iter().position(|&b| b == b'\n');
                     if end.is_none() && rest.len() <= self.settings.line_bytes_max {
@@ -152,6 +178,29 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// Messages that came together; returns the bytes of those that were heard: none after one that ends the link.
+    fn handle_batch(&mut self, id: LinkId, batch: &Batch<'_>, now: Now) -> usize {
+        if batch.len() >= EXPECTED_MIN {
+            let keys = batch.iter().filter_map(|(decoded, _)| match decoded {
+                Decoded::Message(Message::Entry { key, .. }) => Some(*key),
+                Decoded::Message(_) | Decoded::Skipped(_) => None,
+            });
+            let places = self.replica.expect(keys);
+            self.whereabouts.expect(places);
+        }
+        let mut taken = 0;
+        for (decoded, length) in batch {
+            if self.links.get(&id).is_none_or(|link| link.phase != Phase::Up) {
+                break;
+            }
+            taken += length;
+            if let Decoded::Message(message) = decoded {
+                self.handle_message(id, message, now);
+            }
+        }
+        taken
     }
 
     #[expect(

@@ -121,9 +121,10 @@ impl Replica {
         now: Now,
     ) {
         let in_snapshot = self.snapshot_from(id);
+        let key = self.store.find_expected(record.key);
         // Its own stream a node knows best; but not what of it has been forgotten.
         if origin == OriginIx::ME {
-            let own = self.store.find(record.key).and_then(|key| self.store.entry_of(key, origin));
+            let own = key.and_then(|key| self.store.entry_of(key, origin));
             if let Some(entry) = own.and_then(|at| self.store.entry_mut(at)) {
                 entry.confirmed |= in_snapshot;
             }
@@ -134,7 +135,6 @@ impl Replica {
             // once more would make it begin once more.
             stream.progressed = now.instant;
         }
-        let key = self.store.find(record.key);
         let known = key.and_then(|key| self.store.entry_of(key, origin));
         let held = known.and_then(|at| self.store.entry_mut(at));
         if let Some(entry) = held.filter(|entry| entry.sequence >= sequence) {
