@@ -202,7 +202,8 @@ struct Round {
     rest: Vec<Times>,
     redis: Vec<Times>,
     moving: Vec<Times>,
-    moves_per_second: f64,
+    /// While each kind was asked.
+    moves_per_second: Vec<f64>,
     compared: usize,
 }
 
@@ -235,12 +236,14 @@ impl Round {
         }
         let load = town.walk(server);
         load.pass(options.warm_up());
-        let (began, before) = (Instant::now(), load.answered());
+        let mut moves_per_second = Vec::new();
         for shape in &SHAPES {
-            moving.push(ask_all(&mut ours, &questions(shape)?)?);
+            let questions = questions(shape)?;
+            let (began, before) = (Instant::now(), load.answered());
+            moving.push(ask_all(&mut ours, &questions)?);
+            let moves = load.answered() - before;
+            moves_per_second.push(moves as f64 / began.elapsed().as_secs_f64());
         }
-        let moves = load.answered() - before;
-        let moves_per_second = moves as f64 / began.elapsed().as_secs_f64();
         load.stop()?;
         Ok(Self { rest, redis: of_redis, moving, moves_per_second, compared })
     }
@@ -298,12 +301,15 @@ fn rows(
         redis(&|run| Some(run.redis.get(at)?.inside())),
         redis(&|run| Some(run.redis.get(at)?.round_trip())),
         redis(&|run| Some(run.redis.get(at)?.inside() / run.rest.get(at)?.inside())),
-        ratio.map_or_else(|| Cell::text("-"), |ratio| Cell::span(&ratio, grouped)),
+        ratio.map_or_else(
+            || Cell::text("-"),
+            |ratio| Cell::span(&ratio, |ratio| format!("{ratio:.1}")),
+        ),
     ]);
     let ratio = known(&|run| Some(run.moving.get(at)?.inside() / run.rest.get(at)?.inside()))?;
     moving.row([
         Cell::text(name),
-        Cell::count(Spread::of(runs.iter().map(|run| run.moves_per_second)).median),
+        Cell::count(known(&|run| run.moves_per_second.get(at).copied())?.median),
         Cell::figure(known(&|run| Some(run.moving.get(at)?.inside()))?.median, 1),
         Cell::figure(p99(|run| &run.moving), 1),
         Cell::figure(known(&|run| Some(run.moving.get(at)?.round_trip()))?.median, 1),
