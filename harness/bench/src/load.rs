@@ -115,6 +115,13 @@ impl Load {
         }
     }
 
+    /// Waits until something was answered: what is to be sent has been built by then. Less if it fails.
+    pub(crate) fn await_answers(&self) {
+        while self.answered() == 0 && !self.shared.failed.load(Relaxed) {
+            crate::machine::pass(TICK);
+        }
+    }
+
     /// Asks nothing more, waits for what is still to be answered, and returns what each connection
     /// said last.
     ///
@@ -143,10 +150,13 @@ impl Load {
 
 fn run(share: Vec<(Target, usize)>, shared: &Arc<Shared>) -> Result<Vec<Requests>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // All before the first is sent: a million take a second, in which nothing else could be sent.
+    let new = |(target, number)| Asking::new(target, number);
+    let all = share.into_iter().map(new).collect::<Result<Vec<_>>>()?;
     runtime.block_on(async {
         let mut connections = JoinSet::new();
-        for (target, number) in share {
-            connections.spawn(converse(target, number, shared.clone()));
+        for asking in all {
+            connections.spawn(converse(asking, shared.clone()));
         }
         let mut all = Vec::new();
         while let Some(ended) = connections.join_next().await {
@@ -156,10 +166,11 @@ fn run(share: Vec<(Target, usize)>, shared: &Arc<Shared>) -> Result<Vec<Requests
     })
 }
 
-async fn converse(target: Target, number: usize, shared: Arc<Shared>) -> Result<Requests> {
-    let stream = TcpStream::connect(target.address).await.context("cannot connect the load")?;
+async fn converse(mut asking: Asking, shared: Arc<Shared>) -> Result<Requests> {
+    let address = asking.target.address;
+    let stream = TcpStream::connect(address).await.context("cannot connect the load")?;
     stream.set_nodelay(true)?;
-    let mut asking = Asking::new(target, number)?;
+    asking.began = Instant::now();
     loop {
         asking.stopping = asking.stopping || shared.stopping.load(Relaxed);
         asking.ask(&stream)?;

@@ -167,7 +167,7 @@ impl Town {
         Ok(sent as f64 / began.elapsed().as_secs_f64())
     }
 
-    /// They move until that is stopped.
+    /// They move until that is stopped, and do already when this returns.
     fn walk(&self, place: &Place) -> Load {
         let target = Target {
             motion: Motion::Walk,
@@ -175,7 +175,9 @@ impl Town {
             reports_max: u64::MAX,
             ..self.target(place)
         };
-        Load::start(&[target], self.threads)
+        let load = Load::start(&[target], self.threads);
+        load.await_answers();
+        load
     }
 }
 
