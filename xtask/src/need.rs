@@ -85,6 +85,21 @@ const NEEDS: &[Need] = &[
         from: Source::Debian("nftables"),
         must: false,
     },
+    Need {
+        name: "redis-server",
+        probe: &["redis-server", "--version"],
+        why: "a peer of the benchmarks; without it those rows say so",
+        from: Source::Debian("redis-server"),
+        must: false,
+    },
+    Need {
+        name: "uvloop",
+        // Debian's module is found by Debian's interpreter alone.
+        probe: &["/usr/bin/python3", "-c", "import uvloop"],
+        why: "the other peer, a herd in Python; without it that one is slower, or left out",
+        from: Source::Debian("python3-uvloop"),
+        must: false,
+    },
 ];
 
 /// Reports what is missing and installs it when `install` or `CI=true` allows.

@@ -3,15 +3,20 @@
 //! The clock runs from the first report until every server has the last: what is not yet everywhere
 //! is not counted as done. Then every client's newest AT line is asked for at each server and
 //! compared, byte for byte, so that a fast herd that loses something fails.
+//!
+//! Beside them the same herd in Python.
+
+mod peers;
 
 use crate::Options;
-use crate::herd::{Herd, Plan, Server, number};
-use crate::load::{Expect, Load, Requests, Target};
+use crate::herd::{Herd, Plan, number};
+use crate::load::{Expect, Load, Motion, Requests, Target};
 use crate::machine::pass;
 use crate::probe::Probe;
 use crate::table::{Cell, Section, Spread, grouped};
 use anyhow::{Context as _, Result, bail, ensure};
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// The herd of the seeds.
@@ -92,6 +97,7 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Section>> {
             Cell::figure(over(|run| run.cores).median, 2),
         ]);
     }
+    peers::row(options, options.size(20_000, 200), &mut section)?;
     Ok(vec![section])
 }
 
@@ -106,22 +112,15 @@ struct Run {
 
 fn flood(options: &Options, clients: usize, pace: Pace) -> Result<Run> {
     let herd = Herd::start(options, &Plan { names: &NAMES, links: &LINKS, ..Plan::default() })?;
-    let target = |server: &Server| Target {
-        address: server.address,
-        expect: Expect::At(server.name.clone()),
-        connections: CONNECTIONS,
-        depth: DEPTH.min(clients),
-        clients,
-        prefix: format!("{}-", server.name),
-        reports_max: match pace {
-            Pace::Freely => u64::MAX,
-            Pace::Once => clients as u64,
-        },
-    };
-    let targets: Vec<_> = herd.servers.iter().map(target).collect();
+    let ends: Vec<End> = herd
+        .servers
+        .iter()
+        .map(|server| End { name: server.name.clone(), address: server.address })
+        .collect();
+    let targets: Vec<Target> = ends.iter().map(|end| end.target(clients, pace)).collect();
     if let Pace::Once = pace {
         let said = Load::start(&targets, options.threads).finish()?;
-        await_agreed(&herd, &said)?;
+        await_agreed(&ends, &said)?;
     }
     let counts = Counts::of(&herd)?;
     let began = Instant::now();
@@ -134,10 +133,11 @@ fn flood(options: &Options, clients: usize, pace: Pace) -> Result<Run> {
         Pace::Once => load.finish()?,
     };
     let answered = Instant::now();
-    await_agreed(&herd, &said)?;
+    await_agreed(&ends, &said)?;
     let agreed = Instant::now();
     let then = Counts::of(&herd)?;
-    check(&herd, &said)?;
+    herd.all_know(said.iter().map(|said| said.newest().count()).sum(), AGREED_WITHIN)?;
+    check(&ends, &said)?;
     let seconds = (agreed - began).as_secs_f64();
     let updates = said.iter().map(Requests::sent).sum::<u64>() as f64;
     let taken = (then.taken - counts.taken) as f64 / (NAMES.len() - 1) as f64;
@@ -174,13 +174,38 @@ impl Counts {
     }
 }
 
+/// A server as its clients see it.
+struct End {
+    name: String,
+    address: SocketAddr,
+}
+
+impl End {
+    fn target(&self, clients: usize, pace: Pace) -> Target {
+        Target {
+            address: self.address,
+            expect: Expect::At(self.name.clone()),
+            connections: CONNECTIONS,
+            depth: DEPTH.min(clients),
+            clients,
+            prefix: format!("{}-", self.name),
+            motion: Motion::Still,
+            rate: None,
+            reports_max: match pace {
+                Pace::Freely => u64::MAX,
+                Pace::Once => clients as u64,
+            },
+        }
+    }
+}
+
 /// Waits until every server tells the last report of every connection.
-fn await_agreed(herd: &Herd, said: &[Requests]) -> Result<()> {
-    herd.servers.iter().try_for_each(|server| await_last(server, said))
+fn await_agreed(ends: &[End], said: &[Requests]) -> Result<()> {
+    ends.iter().try_for_each(|server| await_last(server, said))
 }
 
 /// Waits until `server` tells the last report of every connection.
-fn await_last(server: &Server, said: &[Requests]) -> Result<()> {
+fn await_last(server: &End, said: &[Requests]) -> Result<()> {
     let deadline = Instant::now() + AGREED_WITHIN;
     let mut probe = Probe::connect(server.address)?;
     for last in said.iter().filter_map(Requests::last) {
@@ -194,17 +219,10 @@ fn await_last(server: &Server, said: &[Requests]) -> Result<()> {
 }
 
 /// Every client's newest report is the same AT line at every server, and the one it sent last.
-fn check(herd: &Herd, said: &[Requests]) -> Result<()> {
+fn check(ends: &[End], said: &[Requests]) -> Result<()> {
     let newest: Vec<&str> = said.iter().flat_map(Requests::newest).collect();
-    let deadline = Instant::now() + AGREED_WITHIN;
-    for server in &herd.servers {
-        while number(&server.status()?["clients"])? != newest.len() as u64 {
-            ensure!(Instant::now() < deadline, "{} does not know all clients", server.name);
-            pass(Duration::from_millis(1));
-        }
-    }
     let mut agreed: Vec<Vec<u8>> = Vec::new();
-    for server in &herd.servers {
+    for server in ends {
         let told = locate_all(server, &newest)?;
         for (line, newest) in told.iter().zip(&newest) {
             if !line.ends_with(format!(" {newest}").as_bytes()) {
@@ -220,7 +238,7 @@ fn check(herd: &Herd, said: &[Requests]) -> Result<()> {
     Ok(())
 }
 
-fn locate_all(server: &Server, newest: &[&str]) -> Result<Vec<Vec<u8>>> {
+fn locate_all(server: &End, newest: &[&str]) -> Result<Vec<Vec<u8>>> {
     /// So many questions are sent at once: their answers fit into the sockets' buffers.
     const AT_ONCE: usize = 200;
     let mut probe = Probe::connect(server.address)?;

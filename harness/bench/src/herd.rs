@@ -1,7 +1,7 @@
 //! Herds to measure: temporary configs, free ports, one process a server.
 
 use crate::Options;
-use crate::load::{Expect, Load, Target};
+use crate::load::{Expect, Load, Motion, Target};
 use crate::probe;
 use crate::process::{Process, Scratch};
 use crate::wires::Wires;
@@ -37,7 +37,7 @@ struct Place {
 pub(crate) struct Server {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
-    http: SocketAddr,
+    pub(crate) http: SocketAddr,
     pub(crate) process: Process,
 }
 
@@ -55,6 +55,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) wires: Option<&'a Wires>,
     /// Servers that are not started yet.
     pub(crate) asleep: &'a [&'a str],
+    /// How many threads serve clients and links; without it the default.
+    pub(crate) threads: Option<u32>,
     /// When servers make safe what they write down, as the config says it; without it they write nothing.
     pub(crate) fsync: Option<&'a str>,
 }
@@ -231,6 +233,8 @@ impl Server {
             depth: 200.min(each),
             clients: each,
             prefix: prefix.to_owned(),
+            motion: Motion::Still,
+            rate: None,
             reports_max: (each * times) as u64,
         };
         let said = Load::start(&[target], 1).finish()?;
@@ -287,7 +291,7 @@ pub(crate) fn number(value: &Value) -> Result<u64> {
 }
 
 /// Addresses on this machine that nobody listens at: all chosen before any is let go.
-fn free_addresses(count: usize) -> Result<Vec<SocketAddr>> {
+pub(crate) fn free_addresses(count: usize) -> Result<Vec<SocketAddr>> {
     let open = |_| TcpListener::bind("127.0.0.1:0");
     let listeners = (0..count).map(open).collect::<std::io::Result<Vec<_>>>()?;
     let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
@@ -308,6 +312,9 @@ fn text(plan: &Plan<'_>, reader: &str, places: &[Place], dir: &Path) -> Result<S
         dir.join("logs").display().to_string(),
         plan.log_traffic
     )?;
+    if let Some(threads) = plan.threads {
+        writeln!(text, "threads = {threads}")?;
+    }
     if let Some(fsync) = plan.fsync {
         let data = dir.join("data").display().to_string();
         writeln!(text, "[storage]\ndir = {data:?}\nfsync = \"{fsync}\"")?;

@@ -1,12 +1,14 @@
-//! `line`: IAMATs answered by one server, beside a bare echo of the same lines.
+//! `line`: IAMATs answered by one server, beside a bare echo of the same lines, and beside peers.
 //!
 //! Server and echo are measured in turn, one right after the other, so that what else happens on the
 //! machine meets both; the ratio is taken of each such pair. Processor time for each message is
 //! steadier than the rate: it does not tell how the cores were shared with the load.
 
+mod peers;
+
 use crate::Options;
 use crate::herd::Herd;
-use crate::load::{Expect, Load, Requests, Target};
+use crate::load::{Expect, Load, Motion, Requests, Target};
 use crate::process::{self, Process, Scratch};
 use crate::table::{Cell, Section, Spread, grouped};
 use anyhow::{Context as _, Result};
@@ -59,6 +61,7 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Section>> {
     let echo = Side {
         address: echo.ready.rsplit(' ').next().context("the echo tells no address")?.parse()?,
         expect: Expect::Echo,
+        motion: Motion::Still,
         process: &echo,
     };
     for log_traffic in [false, true] {
@@ -67,6 +70,7 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Section>> {
         let server = Side {
             address: first.address,
             expect: Expect::At(first.name.clone()),
+            motion: Motion::Still,
             process: &first.process,
         };
         let mut answered = 0;
@@ -82,7 +86,7 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Section>> {
             section.remark(&format!("Of the messages to log {:.0} % were lost.", lost * 100.0));
         }
     }
-    Ok(vec![section])
+    Ok(vec![section, peers::measure(options)?])
 }
 
 /// Measures one shape; returns how many messages the server answered.
@@ -96,15 +100,7 @@ fn row(
 ) -> Result<u64> {
     let mut pairs = Vec::new();
     for round in 0..options.rounds() {
-        // Whoever goes second finds the machine warm: that changes sides too.
-        let pair = if round % 2 == 0 {
-            let server = server.ask(options, shape)?;
-            (server, echo.ask(options, shape)?)
-        } else {
-            let echo = echo.ask(options, shape)?;
-            (server.ask(options, shape)?, echo)
-        };
-        pairs.push(pair);
+        pairs.push(pair(options, shape, round, server, echo)?);
     }
     let over = |figure: fn(&(Rate, Rate)) -> f64| Spread::of(pairs.iter().map(figure));
     let rate = over(|(server, _)| server.per_second);
@@ -125,10 +121,29 @@ fn row(
     Ok(pairs.iter().map(|(server, _)| server.answered).sum())
 }
 
+/// Measures both, one right after the other.
+fn pair(
+    options: &Options,
+    shape: &Shape,
+    round: usize,
+    one: &Side<'_>,
+    other: &Side<'_>,
+) -> Result<(Rate, Rate)> {
+    // Whoever goes second finds the machine warm: that changes sides too.
+    if round.is_multiple_of(2) {
+        let one = one.ask(options, shape)?;
+        Ok((one, other.ask(options, shape)?))
+    } else {
+        let other = other.ask(options, shape)?;
+        Ok((one.ask(options, shape)?, other))
+    }
+}
+
 /// One of the two that are compared.
 struct Side<'a> {
     address: SocketAddr,
     expect: Expect,
+    motion: Motion,
     process: &'a Process,
 }
 
@@ -153,6 +168,8 @@ impl Side<'_> {
             depth: shape.depth,
             clients: CLIENTS,
             prefix: "walker-".to_owned(),
+            motion: self.motion,
+            rate: None,
             reports_max: u64::MAX,
         };
         let load = Load::start(&[target], options.threads);

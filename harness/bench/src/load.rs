@@ -1,30 +1,37 @@
-//! The load: many connections of clients that report without pause, made by few threads.
+//! The load: many connections of clients that report without pause, or at a pace, made by few threads.
 //!
 //! It shares the cores with what it measures, so it does little: requests are built once and only
 //! their times are rewritten in place, replies are counted by their line feeds, and of every piece
 //! that arrives one reply is compared with its request. A connection keeps `depth` requests
-//! unanswered: what was answered is asked anew at once, in one write.
+//! unanswered: what was answered is asked anew at once, in one write. What a request looks like is
+//! in `requests`; here it is bytes that are answered with a line each.
 
-use crate::probe;
+mod requests;
+
+pub(crate) use requests::{Motion, REDIS_KEY, Requests, location, redis_command};
+
 use anyhow::{Context as _, Result, bail, ensure};
 use memchr::memchr;
+use requests::is_reply;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// What comes back for an IAMAT.
+/// What comes back for a report.
 #[derive(Clone, Debug)]
 pub(crate) enum Expect {
     /// The AT line of the server of this name.
     At(String),
     /// The same line.
     Echo,
+    /// How many members Redis added: none or one. Reports are GEOADDs.
+    Count,
 }
 
 /// Where connections go and how they ask.
@@ -39,6 +46,10 @@ pub(crate) struct Target {
     pub(crate) clients: usize,
     /// Begins the clients' names, so that loads do not mix.
     pub(crate) prefix: String,
+    pub(crate) motion: Motion,
+    /// Reports a second of each connection; without it as fast as they are answered. Where they are
+    /// not answered in time `depth` holds, and what was due is sent later.
+    pub(crate) rate: Option<u32>,
     /// The load ends by itself after so many reports a connection.
     pub(crate) reports_max: u64,
 }
@@ -59,6 +70,9 @@ struct Shared {
 
 /// After a load was told to stop, what it asked is answered within this.
 const DRAIN_WITHIN: Duration = Duration::from_mins(1);
+
+/// What becomes due within one of these is sent together; as short as timers are.
+const TICK: Duration = Duration::from_millis(1);
 
 impl Load {
     /// Starts `targets` all at once, their connections dealt out to `threads` threads.
@@ -91,13 +105,20 @@ impl Load {
     /// Lets the load run for a while; less if it fails, which [`stop`](Self::stop) tells.
     pub(crate) fn pass(&self, time: Duration) {
         const LOOK_EVERY: Duration = Duration::from_millis(100);
-        let end = std::time::Instant::now() + time;
+        let end = Instant::now() + time;
         loop {
-            let left = end.saturating_duration_since(std::time::Instant::now());
+            let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() || self.shared.failed.load(Relaxed) {
                 return;
             }
             crate::machine::pass(left.min(LOOK_EVERY));
+        }
+    }
+
+    /// Waits until something was answered: what is to be sent has been built by then. Less if it fails.
+    pub(crate) fn await_answers(&self) {
+        while self.answered() == 0 && !self.shared.failed.load(Relaxed) {
+            crate::machine::pass(TICK);
         }
     }
 
@@ -129,10 +150,13 @@ impl Load {
 
 fn run(share: Vec<(Target, usize)>, shared: &Arc<Shared>) -> Result<Vec<Requests>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // All before the first is sent: a million take a second, in which nothing else could be sent.
+    let new = |(target, number)| Asking::new(target, number);
+    let all = share.into_iter().map(new).collect::<Result<Vec<_>>>()?;
     runtime.block_on(async {
         let mut connections = JoinSet::new();
-        for (target, number) in share {
-            connections.spawn(converse(target, number, shared.clone()));
+        for asking in all {
+            connections.spawn(converse(asking, shared.clone()));
         }
         let mut all = Vec::new();
         while let Some(ended) = connections.join_next().await {
@@ -142,18 +166,19 @@ fn run(share: Vec<(Target, usize)>, shared: &Arc<Shared>) -> Result<Vec<Requests
     })
 }
 
-async fn converse(target: Target, number: usize, shared: Arc<Shared>) -> Result<Requests> {
-    let stream = TcpStream::connect(target.address).await.context("cannot connect the load")?;
+async fn converse(mut asking: Asking, shared: Arc<Shared>) -> Result<Requests> {
+    let address = asking.target.address;
+    let stream = TcpStream::connect(address).await.context("cannot connect the load")?;
     stream.set_nodelay(true)?;
-    let mut asking = Asking::new(target, number);
+    asking.began = Instant::now();
     loop {
+        asking.stopping = asking.stopping || shared.stopping.load(Relaxed);
         asking.ask(&stream)?;
         match stream.try_read(asking.replies.room()) {
             Ok(0) => bail!("the server closed a connection"),
             Ok(count) => {
                 let answered = asking.take(count)?;
                 shared.answered.fetch_add(answered as u64, Relaxed);
-                asking.stopping = asking.stopping || shared.stopping.load(Relaxed);
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 if asking.is_done() {
@@ -163,7 +188,12 @@ async fn converse(target: Target, number: usize, shared: Arc<Shared>) -> Result<
                     .unsent
                     .as_ref()
                     .map_or(Interest::READABLE, |_| Interest::READABLE | Interest::WRITABLE);
-                timeout(DRAIN_WITHIN, stream.ready(write)).await.context("no reply")??;
+                match timeout(asking.patience(), stream.ready(write)).await {
+                    Ok(ready) => drop(ready?),
+                    // The next reports are due.
+                    Err(_) if asking.heard.elapsed() < DRAIN_WITHIN => {}
+                    Err(_) => bail!("no reply"),
+                }
             }
             Err(error) => return Err(error.into()),
         }
@@ -180,20 +210,41 @@ struct Asking {
     /// Reports built, and replies to them.
     asked: u64,
     answered: u64,
+    began: Instant,
+    /// When something was last to be read or nothing to be waited for.
+    heard: Instant,
     stopping: bool,
 }
 
 impl Asking {
-    fn new(target: Target, number: usize) -> Self {
-        Self {
-            requests: Requests::new(&target, number),
+    fn new(target: Target, number: usize) -> Result<Self> {
+        Ok(Self {
+            requests: Requests::new(&target, number)?,
             replies: Replies::new(),
             unsent: None,
             asked: 0,
             answered: 0,
+            began: Instant::now(),
+            heard: Instant::now(),
             stopping: false,
             target,
+        })
+    }
+
+    /// Reports that may have been sent by now.
+    fn due(&self) -> u64 {
+        let Some(rate) = self.target.rate else { return self.target.reports_max };
+        let ticks = self.began.elapsed().as_nanos() / TICK.as_nanos();
+        let due = ticks * u128::from(rate) * TICK.as_nanos() / 1_000_000_000;
+        u64::try_from(due).unwrap_or(u64::MAX).min(self.target.reports_max)
+    }
+
+    /// How long to wait for replies before looking at what else there is to do.
+    fn patience(&mut self) -> Duration {
+        if self.asked == self.answered {
+            self.heard = Instant::now();
         }
+        if self.target.rate.is_some() && !self.stopping { TICK } else { DRAIN_WITHIN }
     }
 
     /// Sends as much as the depth and the socket allow.
@@ -202,15 +253,15 @@ impl Asking {
             if self.unsent.is_none() && !self.stopping {
                 let unanswered = self.asked - self.answered;
                 let room = (self.target.depth as u64).saturating_sub(unanswered);
-                let room = room.min(self.target.reports_max.saturating_sub(self.asked));
+                let room = room.min(self.due().saturating_sub(self.asked));
                 if room > 0 {
                     self.unsent = Some(self.requests.renew(self.asked, room));
                     self.asked += self.unsent.as_ref().map_or(0, ExactSizeIterator::len) as u64
-                        / self.requests.line_len as u64;
+                        / self.requests.line_len() as u64;
                 }
             }
             let Some(range) = &mut self.unsent else { return Ok(()) };
-            let bytes = self.requests.bytes.get(range.clone()).unwrap_or_default();
+            let bytes = self.requests.bytes(range.clone());
             match stream.try_write(bytes) {
                 Ok(count) => range.start += count,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
@@ -236,6 +287,9 @@ impl Asking {
         let answered = lines.count();
         self.replies.settle();
         self.answered += answered as u64;
+        if self.target.rate.is_some() {
+            self.heard = Instant::now();
+        }
         ensure!(self.answered <= self.asked, "more replies than requests");
         Ok(answered)
     }
@@ -243,104 +297,6 @@ impl Asking {
     fn is_done(&self) -> bool {
         let asks_no_more = self.stopping || self.asked >= self.target.reports_max;
         asks_no_more && self.unsent.is_none() && self.asked == self.answered
-    }
-}
-
-/// Both with their line feeds.
-fn is_reply(expect: &Expect, request: &[u8], reply: &[u8]) -> bool {
-    match expect {
-        Expect::Echo => request == reply,
-        Expect::At(server) => {
-            let Some(tail) = request.strip_prefix(b"IAMAT") else { return false };
-            let difference = reply
-                .strip_prefix(b"AT ")
-                .and_then(|rest| rest.strip_prefix(server.as_bytes()))
-                .and_then(|rest| rest.strip_prefix(b" "))
-                .and_then(|rest| rest.strip_suffix(tail));
-            difference.is_some_and(|text| {
-                text.len() >= "+0.000000000".len()
-                    && text.iter().all(|b| b"+-.0123456789".contains(b))
-            })
-        }
-    }
-}
-
-/// The IAMATs of one connection, one for each of its clients, in one block; their times are
-/// rewritten when they are sent again.
-#[derive(Debug)]
-pub(crate) struct Requests {
-    bytes: Vec<u8>,
-    line_len: usize,
-    clients: usize,
-    last_time: u64,
-    sent: u64,
-}
-
-impl Requests {
-    fn new(target: &Target, number: usize) -> Self {
-        let zero = probe::time_text(1_000_000_000_000_000_000);
-        let mut bytes = Vec::new();
-        let clients = target.clients.max(target.depth);
-        for client in 0..clients {
-            let name = format!("{}{number:03}-{client:07}.example", target.prefix);
-            bytes.extend_from_slice(probe::report(&name, &zero).as_bytes());
-        }
-        let line_len = bytes.len() / clients;
-        Self { bytes, line_len, clients, last_time: 0, sent: 0 }
-    }
-
-    /// Gives the next requests, at most `count`, the present time; the bytes where they lie. Each
-    /// client's time grows from request to request.
-    fn renew(&mut self, asked: u64, count: u64) -> std::ops::Range<usize> {
-        /// Digits of a time between 2001 and 2286, point included, and the line feed behind it.
-        const TIME_AND_END: usize = 21;
-        self.last_time = probe::unix_nanos().max(self.last_time + 1);
-        let mut digits = [0_u8; TIME_AND_END - 1];
-        let mut rest = self.last_time;
-        for (at, digit) in digits.iter_mut().enumerate().rev() {
-            *digit = if at == 10 {
-                b'.'
-            } else {
-                let digit = b"0123456789"[usize::try_from(rest % 10).unwrap_or(0)];
-                rest /= 10;
-                digit
-            };
-        }
-        let first = usize::try_from(asked % self.clients as u64).unwrap_or(0);
-        let count = usize::try_from(count).unwrap_or(usize::MAX).min(self.clients - first);
-        let range = first * self.line_len..(first + count) * self.line_len;
-        for line in self.bytes[range.clone()].chunks_exact_mut(self.line_len) {
-            let time_at = self.line_len - TIME_AND_END;
-            line[time_at..self.line_len - 1].copy_from_slice(&digits);
-        }
-        self.sent = asked + count as u64;
-        range
-    }
-
-    /// The request of this number, as it was last sent.
-    fn line(&self, number: u64) -> &[u8] {
-        let at = usize::try_from(number % self.clients as u64).unwrap_or(0) * self.line_len;
-        self.bytes.get(at..at + self.line_len).unwrap_or_default()
-    }
-
-    /// Reports sent.
-    pub(crate) fn sent(&self) -> u64 {
-        self.sent
-    }
-
-    /// The newest report of each client, without the word and the line feed: client, location, time.
-    pub(crate) fn newest(&self) -> impl Iterator<Item = &str> {
-        let known = usize::try_from(self.sent).unwrap_or(usize::MAX).min(self.clients);
-        let lines = self.bytes.chunks_exact(self.line_len).take(known);
-        lines.filter_map(|line| {
-            std::str::from_utf8(line).ok()?.strip_prefix("IAMAT ")?.strip_suffix('\n')
-        })
-    }
-
-    /// The last report of all.
-    pub(crate) fn last(&self) -> Option<&str> {
-        let at = usize::try_from(self.sent.checked_sub(1)? % self.clients as u64).ok()?;
-        self.newest().nth(at)
     }
 }
 
@@ -390,49 +346,6 @@ impl<'a> Lines<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn target(clients: usize) -> Target {
-        Target {
-            address: ([127, 0, 0, 1], 1).into(),
-            expect: Expect::At("Hill".to_owned()),
-            connections: 1,
-            depth: 2,
-            clients,
-            prefix: "p".to_owned(),
-            reports_max: u64::MAX,
-        }
-    }
-
-    #[test]
-    fn requests_are_taken_round_and_grow_in_time() {
-        let mut requests = Requests::new(&target(3), 7);
-        let first = requests.renew(0, 2);
-        assert_eq!((first.start, first.end), (0, 2 * requests.line_len));
-        let old = requests.line(1).to_vec();
-        assert!(old.starts_with(b"IAMAT p007-0000001.example +"));
-        // Not past the end of the block.
-        assert_eq!(requests.renew(2, 2).len(), requests.line_len);
-        assert_eq!(requests.sent(), 3);
-        requests.renew(3, 2);
-        let new = requests.line(4);
-        assert!(new > &old[..], "{old:?}");
-        assert!(requests.last().unwrap().starts_with("p007-0000001"));
-        assert_eq!(requests.newest().count(), 3);
-    }
-
-    #[test]
-    fn a_wrong_reply_is_seen() {
-        let request = b"IAMAT k +1+2 3\n";
-        let at = Expect::At("Hill".to_owned());
-        assert!(is_reply(&at, request, b"AT Hill +0.000000001 k +1+2 3\n"));
-        for wrong in
-            ["AT Hill +0.000000001 k +1+2 4\n", "AT Smith +0.000000001 k +1+2 3\n", "? x\n"]
-        {
-            assert!(!is_reply(&at, request, wrong.as_bytes()), "{wrong}");
-        }
-        assert!(is_reply(&Expect::Echo, request, request));
-        assert!(!is_reply(&Expect::Echo, request, b"IAMAT k +1+2 4\n"));
-    }
 
     #[test]
     fn replies_are_counted_across_reads() {

@@ -2,9 +2,10 @@
 //!
 //! Absent on purpose: thresholds. Machines differ and are shared, so nothing fails on a time; what
 //! fails is a wrong answer. Every file but this one is either a measure (`line`, `flood`, `visible`,
-//! `memory`, `replication`, `durable`, `moving`) or a tool that several of them use. `echo` is the yardstick: the same
-//! runtime and socket settings with no server in between.
+//! `memory`, `nearby`, `replication`, `durable`, `moving`) or a tool that several of them use. `echo` is the yardstick:
+//! the same runtime and socket settings with no server in between; `peers` are what others made.
 
+mod city;
 mod durable;
 mod ears;
 mod echo;
@@ -15,7 +16,9 @@ mod load;
 mod machine;
 mod memory;
 mod moving;
+mod nearby;
 mod pace;
+mod peers;
 mod probe;
 mod process;
 mod pulse;
@@ -56,14 +59,16 @@ struct Cli {
 enum What {
     /// Everything below but `replication`, `durable` and `index`, one after another (the default)
     All,
-    /// IAMATs answered by one server, against a bare echo of the same lines
+    /// IAMATs answered by one server, against a bare echo of the same lines, Redis and a herd in Python
     Line,
-    /// Updates spread through the five servers
+    /// Updates spread through the five servers, and through five in Python
     Flood,
     /// How long until a report is known one, two and three links away
     Visible,
     /// Bytes for each client and each idle connection
     Memory,
+    /// Who is near, among a million clients in one city, against Redis; at rest and while they move
+    Nearby,
     /// How the servers agree: what it costs, how late they are, what a cut, a slow link or an empty
     /// server does. All rows together take a quarter of an hour
     Replication(replication::Args),
@@ -119,11 +124,12 @@ impl Options {
 }
 
 fn run(cli: &Cli) -> Result<()> {
-    const MEASURES: [(&str, Measure); 4] = [
+    const MEASURES: [(&str, Measure); 5] = [
         ("line", line::measure),
         ("flood", flood::measure),
         ("visible", visible::measure),
         ("memory", memory::measure),
+        ("nearby", nearby::measure),
     ];
     let name = match &cli.what {
         None | Some(What::All) => None,
@@ -131,6 +137,7 @@ fn run(cli: &Cli) -> Result<()> {
         Some(What::Flood) => Some("flood"),
         Some(What::Visible) => Some("visible"),
         Some(What::Memory) => Some("memory"),
+        Some(What::Nearby) => Some("nearby"),
         Some(What::Replication(_)) => Some("replication"),
         Some(What::Durable(_)) => Some("durable"),
         Some(What::Index(_)) => Some("index"),

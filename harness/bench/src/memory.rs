@@ -5,7 +5,7 @@
 
 use crate::Options;
 use crate::herd::{Herd, Server};
-use crate::load::{Expect, Load, Target};
+use crate::load::{Expect, Load, Motion, Target};
 use crate::machine;
 use crate::probe::{LOCATION, Probe, time_text, unix_nanos};
 use crate::table::{Cell, Section, Sorted};
@@ -40,6 +40,8 @@ fn clients(options: &Options) -> Result<Section> {
             depth: 100,
             clients: clients / connections,
             prefix: "walker-".to_owned(),
+            motion: Motion::Still,
+            rate: None,
             reports_max: (clients / connections * rounds) as u64,
         };
         let said = Load::start(&[target], options.threads).finish()?;

@@ -3,12 +3,10 @@
 //! One thread, in this process, no server. Beside each figure stands what could do no more than its
 //! least part: overwriting a flat list, copying answers that are known; and `rstar`, an R-tree.
 
-mod city;
-
 use crate::Options;
+use crate::city::{Chance, LAT_DEG, LON_DEG, index_of, leaf, middle, nanos, offset, rtree_of};
 use crate::table::{Cell, Section, Sorted, Spread};
 use anyhow::{Result, ensure};
-use city::{Chance, LAT_DEG, LON_DEG, index_of, leaf, middle, nanos, offset, rtree_of};
 use herd_geo::{Point, UnitVector, chord_squared};
 use herd_index::{Area, Circle, Index};
 use std::hint::black_box;

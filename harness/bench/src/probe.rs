@@ -92,19 +92,75 @@ pub(crate) fn time_text(nanos: u64) -> String {
     format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000)
 }
 
+/// More than any page of a server's own.
+const PAGE_BYTES_MAX: u64 = 4 << 20;
+
 /// The body of what a small HTTP server answers.
 pub(crate) fn http_get(address: SocketAddr, path: &str) -> Result<Vec<u8>> {
-    /// More than any page of a server's own.
-    const ANSWER_BYTES_MAX: u64 = 4 << 20;
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(ANSWER_WITHIN))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
+    stream.take(PAGE_BYTES_MAX).read_to_end(&mut answer)?;
     if !answer.starts_with(b"HTTP/1.1 200 ") {
         let head = answer.get(..answer.len().min(200)).unwrap_or_default();
         bail!("{path} was answered {:?}", String::from_utf8_lossy(head));
     }
     let head = memchr::memmem::find(&answer, b"\r\n\r\n").context("an answer has a head")?;
     Ok(answer.split_off(head + 4))
+}
+
+/// A connection to a small HTTP server that stays open from question to question.
+#[derive(Debug)]
+pub(crate) struct Http {
+    stream: BufReader<TcpStream>,
+    address: SocketAddr,
+}
+
+/// What it answered.
+#[derive(Debug)]
+pub(crate) struct HttpAnswer {
+    head: Vec<String>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Http {
+    pub(crate) fn connect(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+        Ok(Self { stream: BufReader::with_capacity(64 * 1024, stream), address })
+    }
+
+    /// Asks for a page that is there.
+    pub(crate) fn get(&mut self, path: &str) -> Result<HttpAnswer> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address);
+        self.stream.get_mut().write_all(request.as_bytes())?;
+        let mut answer = HttpAnswer { head: Vec::new(), body: Vec::new() };
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line)?;
+            match line.strip_suffix("\r\n") {
+                Some("") => break,
+                Some(line) => answer.head.push(line.to_owned()),
+                None => bail!("the connection was closed"),
+            }
+        }
+        let length: usize = answer.header("content-length").context("no length")?.parse()?;
+        ensure!(length as u64 <= PAGE_BYTES_MAX, "{path} was answered {length} bytes");
+        answer.body = vec![0; length];
+        self.stream.read_exact(&mut answer.body)?;
+        let status = answer.head.first().map_or("", String::as_str);
+        let text = || String::from_utf8_lossy(&answer.body).into_owned();
+        ensure!(status.starts_with("HTTP/1.1 200 "), "{path} was answered {status}: {}", text());
+        Ok(answer)
+    }
+}
+
+impl HttpAnswer {
+    /// The value of a header, by its name in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.head.iter().filter_map(|line| line.split_once(": "));
+        pairs.find_map(|(named, value)| named.eq_ignore_ascii_case(name).then_some(value))
+    }
 }

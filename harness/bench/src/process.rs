@@ -33,21 +33,34 @@ impl Process {
     /// Starts `command` and waits until it prints a line; its errors go to the file `errors`.
     pub(crate) fn start(command: &mut Command, errors: &Path) -> Result<Self> {
         let program = command.get_program().display().to_string();
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(fs::File::create(errors)?)
-            .spawn()
-            .with_context(|| format!("cannot start {program}"))?;
-        let (pid, stdout) = (child.id(), child.stdout.take());
-        running().push(child);
-        let mut process = Self { pid, ready: String::new() };
+        let (mut process, stdout) = Self::spawn(command, errors, Stdio::piped())?;
         let Some(line) = first_line(stdout.context("the pipe was asked for above")?) else {
             let said = fs::read_to_string(errors).unwrap_or_default();
             bail!("{program} was not ready within {READY_WITHIN:?}; it said: {}", said.trim())
         };
         process.ready = line;
         Ok(process)
+    }
+
+    /// Starts `command`, which may print what it likes; when it is ready is for the caller to find out.
+    pub(crate) fn start_unheard(command: &mut Command, errors: &Path) -> Result<Self> {
+        Ok(Self::spawn(command, errors, Stdio::null())?.0)
+    }
+
+    fn spawn(
+        command: &mut Command,
+        errors: &Path,
+        stdout: Stdio,
+    ) -> Result<(Self, Option<ChildStdout>)> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(fs::File::create(errors)?)
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        let (pid, stdout) = (child.id(), child.stdout.take());
+        running().push(child);
+        Ok((Self { pid, ready: String::new() }, stdout))
     }
 
     /// Asks it to end in order, and waits until it has.
@@ -75,6 +88,20 @@ impl Process {
             drop(running);
             ensure!(Instant::now() < deadline, "a server does not stop within {STOPPED_WITHIN:?}");
             crate::machine::pass(Duration::from_millis(5));
+        }
+    }
+
+    /// Its number, by which it tells itself from others.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&self) -> Result<bool> {
+        let mut running = running();
+        match running.iter_mut().find(|child| child.id() == self.pid) {
+            Some(child) => Ok(child.try_wait()?.is_some()),
+            None => Ok(true),
         }
     }
 

@@ -6,7 +6,7 @@
 use super::Args;
 use crate::Options;
 use crate::herd::{Herd, Plan};
-use crate::load::{Expect, Load, Target};
+use crate::load::{Expect, Load, Motion, Target};
 use crate::table::{Cell, Section, Spread};
 use anyhow::Result;
 use std::fs::OpenOptions;
@@ -40,6 +40,8 @@ pub(super) fn measure(options: &Options, _args: &Args) -> Result<Vec<Section>> {
             depth: 1,
             clients: 1,
             prefix: "walker-".to_owned(),
+            motion: Motion::Still,
+            rate: None,
             reports_max: u64::MAX,
         };
         let load = Load::start(&[target], options.threads);

@@ -7,7 +7,7 @@
 use super::{Args, EVERY_50_MS, bytes_in, is_written_anew};
 use crate::Options;
 use crate::herd::{Herd, Plan};
-use crate::load::{Expect, Load, Target};
+use crate::load::{Expect, Load, Motion, Target};
 use crate::machine::pass;
 use crate::pulse::{Beat, Control, Pulse};
 use crate::table::{Cell, Section, Sorted};
@@ -88,6 +88,8 @@ fn pauses(options: &Options, herd: &Herd, clients: usize, dir: &Path) -> Result<
             depth: 200,
             clients: clients / 4,
             prefix: "walker-".to_owned(),
+            motion: Motion::Still,
+            rate: None,
             reports_max: u64::MAX,
         };
         let load = Load::start(&[target], options.threads);

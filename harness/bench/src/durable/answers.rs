@@ -4,7 +4,7 @@ use super::{Args, EVERY_50_MS};
 use crate::Options;
 use crate::herd::{Herd, Plan, Server};
 use crate::line::{CLIENTS, SHAPES, Shape};
-use crate::load::{Expect, Load, Target};
+use crate::load::{Expect, Load, Motion, Target};
 use crate::table::{Cell, Section, Spread};
 use anyhow::Result;
 use std::time::Instant;
@@ -69,6 +69,8 @@ fn ask(options: &Options, server: &Server, shape: &Shape) -> Result<Rate> {
         depth: shape.depth,
         clients: CLIENTS,
         prefix: "walker-".to_owned(),
+        motion: Motion::Still,
+        rate: None,
         reports_max: u64::MAX,
     };
     let load = Load::start(&[target], options.threads);
