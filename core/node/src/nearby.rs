@@ -93,6 +93,8 @@ impl Node {
         loop {
             let near = self.whereabouts.index.nearest(centre, radius_m, asked);
             let found = near.len();
+            let places: Vec<_> = near.iter().map(|near| near.key).collect();
+            self.replica.expect_shown(&places);
             let mut shown: Vec<_> =
                 near.iter().filter_map(|near| near_by(&self.replica, near, now)).collect();
             // What has expired is in the index for a while; behind it come others.

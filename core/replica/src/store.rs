@@ -180,24 +180,32 @@ impl Store {
             self.expected.push(found.next().copied().unwrap_or(NONE));
         }
         self.expected.reverse();
-        let mut winners = [NONE; TOUCHED_TOGETHER];
-        for (winner, &at) in winners.iter_mut().zip(&self.expected) {
-            *winner = self.keys.get(at as usize).map_or(NONE, |key| key.winner);
-        }
-        let mut seen = 0;
-        for (&winner, &at) in winners.iter().zip(&self.expected) {
-            let Some(key) = self.keys.get(at as usize) else { continue };
-            seen ^= self.sums.bucket(key.hash) ^ u64::from(key.bytes.last_byte());
-            let entry = self.entries.get(winner as usize);
-            seen ^= entry.map(|entry| entry.value.as_ptr().addr()).unwrap_or_default() as u64;
-        }
-        for &winner in winners.iter().take(self.expected.len()) {
-            let value = self.entries.get(winner as usize).map(|entry| &*entry.value);
-            let ends = value.and_then(|value| Some(value.first()? ^ value.last()?));
-            seen ^= u64::from(ends.unwrap_or_default());
-        }
-        std::hint::black_box(seen);
+        self.touch(&self.expected);
         &self.expected
+    }
+
+    /// Looks at all that is known of the keys at some places, of all at once: their slots, then what those lead to,
+    /// then the values.
+    pub(crate) fn touch(&self, places: &[u32]) {
+        for places in places.chunks(TOUCHED_TOGETHER) {
+            let mut winners = [NONE; TOUCHED_TOGETHER];
+            for (winner, &at) in winners.iter_mut().zip(places) {
+                *winner = self.keys.get(at as usize).map_or(NONE, |key| key.winner);
+            }
+            let mut seen = 0;
+            for (&winner, &at) in winners.iter().zip(places) {
+                let Some(key) = self.keys.get(at as usize) else { continue };
+                seen ^= self.sums.bucket(key.hash) ^ u64::from(key.bytes.last_byte());
+                let entry = self.entries.get(winner as usize);
+                seen ^= entry.map(|entry| entry.value.as_ptr().addr()).unwrap_or_default() as u64;
+            }
+            for &winner in winners.iter().take(places.len()) {
+                let value = self.entries.get(winner as usize).map(|entry| &*entry.value);
+                let ends = value.and_then(|value| Some(value.first()? ^ value.last()?));
+                seen ^= u64::from(ends.unwrap_or_default());
+            }
+            std::hint::black_box(seen);
+        }
     }
 
     pub(crate) fn entry(&self, at: EntryIx) -> Option<&Entry> {

@@ -1,8 +1,9 @@
 //! Threads that serve clients: each has a runtime of its own, and a connection stays on the one it was given to.
 //!
 //! Nothing is stolen and nobody is woken across threads, so that a second thread costs what it serves. The first
-//! lane is the thread that runs everything else; there is always that one. *Absent:* moving a connection to another
-//! lane when they are loaded unevenly.
+//! lane is the thread that runs links and timers too; there is always that one. HTTP has a lane of its own, so that
+//! who prints or reads much there stands in no client's way. *Absent:* moving a connection to another lane when
+//! they are loaded unevenly.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -21,8 +22,9 @@ pub(crate) struct Lanes {
     dealt: AtomicUsize,
 }
 
+/// A thread with a runtime; dropping it ends what it runs.
 #[derive(Debug)]
-struct Lane {
+pub(crate) struct Lane {
     handle: Handle,
     /// Dropped, it ends the lane.
     stop: Option<oneshot::Sender<()>>,
@@ -41,7 +43,8 @@ impl Lanes {
     ///
     /// When a thread or its runtime cannot be made.
     pub(crate) fn start(count: usize) -> io::Result<Self> {
-        let others: Vec<_> = (1..count).map(Lane::start).collect::<io::Result<_>>()?;
+        let lane = |number: usize| Lane::start(&format!("lane-{number}"));
+        let others: Vec<_> = (1..count).map(lane).collect::<io::Result<_>>()?;
         Ok(Self { others, dealt: AtomicUsize::new(0) })
     }
 
@@ -74,7 +77,12 @@ impl Lanes {
 }
 
 impl Lane {
-    fn start(number: usize) -> io::Result<Self> {
+    /// A thread of this name.
+    ///
+    /// # Errors
+    ///
+    /// When it or its runtime cannot be made.
+    pub(crate) fn start(name: &str) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -82,8 +90,13 @@ impl Lane {
             // An error says that the sender is gone: time to end as well.
             let _stopped = runtime.block_on(stopped);
         };
-        let thread = thread::Builder::new().name(format!("lane-{number}")).spawn(work)?;
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(work)?;
         Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where to spawn what it is to run.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::config::{self, Config, LogFormat, OnDiskError, Provider, Size};
 use crate::growth::Growth;
 use crate::keeper::{Keeper, Keeping};
-use crate::lanes::{self, Lanes};
+use crate::lanes::{self, Lane, Lanes};
 use crate::reload::{self, Follower, ReadConfig};
 use crate::revive::{ReviveError, Revived, learn_places, revive};
 use crate::telemetry::{LogSettings, Telemetry};
@@ -118,20 +118,27 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     });
     telemetry.count_losses(host.clone());
     let keeper = keeping.map(|keeping| Keeper::start(host.clone(), keeping)).transpose();
-    let keeper =
-        keeper.map_err(|source| ServeError::System { what: "cannot start a thread", source })?;
+    let no_thread = |source| ServeError::System { what: "cannot start a thread", source };
+    let keeper = keeper.map_err(no_thread)?;
 
     let ready = ready_line(&name, &config.herd.name, &listener, http_listener.as_ref());
     // One at a time: the next is told that the server is leaving already.
     let (wish, mut wishes) = mpsc::channel(1);
     let (end_http, http_ended) = oneshot::channel::<()>();
+    let http_lane = Lane::start("http").map_err(no_thread)?;
     let http = http_listener.map(|listener| {
         let app = http::routes(host.clone(), version, config.may_operate(&name), wish);
         let ended = async move {
             // Either way it is time.
             let _told = http_ended.await;
         };
-        tokio::spawn(async move { axum::serve(listener, app).with_graceful_shutdown(ended).await })
+        // It belongs to this thread's runtime until it is given away.
+        let listener = listener.into_std();
+        let serve = async move {
+            let listener = TcpListener::from_std(listener?)?;
+            axum::serve(listener, app).with_graceful_shutdown(ended).await
+        };
+        http_lane.handle().spawn(serve)
     });
     if let Some((remote, google)) = provider.remote {
         tokio::spawn(fetch::run(host.clone(), remote, google));
@@ -147,9 +154,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     let clients = accept::Clients::new(host.clone(), links.clone(), &config, &name);
     // Kept to the end: with them goes whom they serve.
     let lanes = Lanes::start(config.limits.threads.unwrap_or_else(lanes::usual));
-    let lanes =
-        lanes.map_err(|source| ServeError::System { what: "cannot start a thread", source })?;
-    let lanes = Arc::new(lanes);
+    let lanes = Arc::new(lanes.map_err(no_thread)?);
     let accepting = tokio::spawn(accept::run(clients.clone(), listener, lanes.clone()));
 
     info!(server = %name, herd = %host.herd, version, "{ready}");
@@ -219,7 +224,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         },
         why = stop.next() => warn!(signal = why, "stopped at once: told twice"),
     }
-    drop(lanes);
+    drop((lanes, http_lane));
     if let Some(keeper) = keeper {
         // Nothing is told to anybody any more. A panic there is told as one.
         let _joined = tokio::task::spawn_blocking(|| keeper.finish()).await;

@@ -7,6 +7,7 @@ use crate::host::Host;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Json, Response};
 use herd_geo::{EARTH_RADIUS_M, Point};
+use herd_node::Nearby;
 use serde::Serialize;
 use serde_json::json;
 use std::time::Instant;
@@ -16,14 +17,53 @@ const COUNT_MAX: usize = 1000;
 /// The same if the question does not say.
 const COUNT: usize = 20;
 
+/// The answer as it is printed.
 #[derive(Debug, Serialize)]
-struct Found {
-    client: String,
-    location: String,
-    time: String,
-    server: String,
+struct Answer<'a> {
+    nearby: Vec<Found<'a>>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct Found<'a> {
+    client: &'a str,
+    location: &'a str,
+    time: &'a str,
+    server: &'a str,
     /// To the millimetre.
     distance_m: f64,
+}
+
+/// What was found, copied under the lock into one piece of memory.
+#[derive(Debug, Default)]
+struct Copied {
+    text: String,
+    /// Where client, location, time and server of each end in the text, and how far away it is.
+    found: Vec<([usize; 4], f64)>,
+}
+
+impl Copied {
+    fn push(&mut self, near: &Nearby<'_>) {
+        let Nearby { client, report, distance_m } = near;
+        let ends = [*client, report.location, report.time, report.server].map(|field| {
+            self.text.push_str(field);
+            self.text.len()
+        });
+        self.found.push((ends, *distance_m));
+    }
+
+    fn answer(&self) -> Answer<'_> {
+        let mut start = 0;
+        let found = self.found.iter().map(|(ends, distance_m)| {
+            let [client, location, time, server] = ends.map(|end| {
+                let field = self.text.get(start..end).unwrap_or_default();
+                start = end;
+                field
+            });
+            let distance_m = (distance_m * 1000.0).round() / 1000.0;
+            Found { client, location, time, server, distance_m }
+        });
+        Answer { nearby: found.collect() }
+    }
 }
 
 /// What is asked.
@@ -41,25 +81,19 @@ pub(super) fn nearby(host: &Host, uri: &Uri) -> Response {
     };
     let Question { at, radius_m, count } = question;
     let begun = Instant::now();
-    let found = host.enter(|node, now| {
-        let found = node.nearest(at, radius_m, count, now)?;
-        let copied = found.iter().map(|near| Found {
-            client: near.client.to_owned(),
-            location: near.report.location.to_owned(),
-            time: near.report.time.to_owned(),
-            server: near.report.server.to_owned(),
-            distance_m: (near.distance_m * 1000.0).round() / 1000.0,
-        });
-        Some(copied.collect::<Vec<_>>())
+    let copied = host.enter(|node, now| {
+        let mut copied = Copied::default();
+        node.nearest(at, radius_m, count, now)?.iter().for_each(|near| copied.push(near));
+        Some(copied)
     });
     let took_ms = begun.elapsed().as_secs_f64() * 1000.0;
-    let Some(found) = found else {
+    let Some(copied) = copied else {
         let why = "this server has just started, and is still reading where everyone is; ask again";
         return refuse(StatusCode::SERVICE_UNAVAILABLE, why);
     };
     // How long it took without reading and printing, as browsers and benches understand it.
     let timing = [("server-timing", format!("nearby;dur={took_ms:.4}"))];
-    (timing, Json(json!({ "nearby": found }))).into_response()
+    (timing, Json(copied.answer())).into_response()
 }
 
 fn refuse(code: StatusCode, why: &str) -> Response {
