@@ -3,7 +3,7 @@
 //! Nothing here does I/O. A remote provider is two functions, query to HTTP request and HTTP response
 //! to [`Document`] ([`google`]); the embedded one is a look-up in memory ([`Gazetteer`]). The [`Desk`]
 //! decides which questions are fetched when. There is no cache of answers on purpose: Google's terms
-//! allow none, and the embedded data needs none.
+//! allow none. Of the embedded data each result is printed once; what is near is looked up each time.
 
 pub mod dataset;
 #[cfg(feature = "answers")]
@@ -20,6 +20,8 @@ mod hours;
 mod plus_code;
 #[cfg(feature = "answers")]
 pub mod print;
+#[cfg(feature = "answers")]
+mod printed;
 #[cfg(feature = "answers")]
 mod query;
 

@@ -50,6 +50,30 @@ impl Printer {
         Self { out: String::with_capacity(bytes), ..Self::default() }
     }
 
+    /// One that goes on where so many objects and arrays are open.
+    pub(crate) fn at_depth(depth: usize) -> Self {
+        Self { depth, ..Self::default() }
+    }
+
+    /// Bytes written so far.
+    pub(crate) fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Writes what another printer wrote at this depth, and leaves one object open that has members.
+    pub(crate) fn open_printed(&mut self, text: &str) {
+        self.out.push_str(text);
+        self.depth += 1;
+        self.filled = true;
+    }
+
+    /// The rest of that object, its end included.
+    pub(crate) fn close_printed(&mut self, text: &str) {
+        self.out.push_str(text);
+        self.depth = self.depth.saturating_sub(1);
+        self.filled = true;
+    }
+
     /// The finished text. Never ends in a newline.
     pub fn finish(self) -> String {
         self.out

@@ -1,7 +1,7 @@
 //! The gazetteer against brute force, and its answers member by member.
 
 use super::*;
-use herd_geo::Point;
+use herd_geo::{Point, distance_m};
 use proptest::prelude::*;
 
 #[test]
@@ -106,6 +106,20 @@ fn nothing_asked_is_nothing_found() {
         assert_eq!(gazetteer.nearby(&query, 0), Document::empty());
     }
     assert_eq!(Gazetteer::new(&[]).nearby(&query(0.0, 0.0, 10.0, 5), 0), Document::empty());
+}
+
+#[test]
+fn what_is_printed_once_still_opens_and_closes() {
+    let hours = |text: &str| Place { opening_hours: text.to_owned(), ..place(35.9, 14.5, "x") };
+    let gazetteer = Gazetteer::new(&[hours("Mo-Su 09:00-17:00"), place(35.9, 14.6, "y")]);
+    let day = |second: i64| {
+        let document = gazetteer.nearby(&query(35.9, 14.5, 50_000.0, 2), second);
+        let all = results(&document);
+        assert_eq!(all[1].get("opening_hours"), None);
+        all[0]["opening_hours"]["open_now"].clone()
+    };
+    let noon = 1_704_106_800;
+    assert_eq!([noon, noon + 43_200, noon + 86_400].map(day), [true, false, true]);
 }
 
 #[test]
