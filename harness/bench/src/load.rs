@@ -246,8 +246,8 @@ impl Asking {
     }
 }
 
-/// Both with their line feeds.
-fn is_reply(expect: &Expect, request: &[u8], reply: &[u8]) -> bool {
+/// Whether this is the reply to that, both with their line feeds.
+pub(crate) fn is_reply(expect: &Expect, request: &[u8], reply: &[u8]) -> bool {
     match expect {
         Expect::Echo => request == reply,
         Expect::At(server) => {

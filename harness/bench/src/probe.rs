@@ -94,6 +94,11 @@ pub(crate) fn time_text(nanos: u64) -> String {
 
 /// The body of what a small HTTP server answers.
 pub(crate) fn http_get(address: SocketAddr, path: &str) -> Result<Vec<u8>> {
+    Ok(http_ask(address, path)?.1)
+}
+
+/// The head and the body of what a small HTTP server answers.
+pub(crate) fn http_ask(address: SocketAddr, path: &str) -> Result<(String, Vec<u8>)> {
     /// More than any page of a server's own.
     const ANSWER_BYTES_MAX: u64 = 4 << 20;
     let mut stream = TcpStream::connect(address)?;
@@ -106,5 +111,6 @@ pub(crate) fn http_get(address: SocketAddr, path: &str) -> Result<Vec<u8>> {
         bail!("{path} was answered {:?}", String::from_utf8_lossy(head));
     }
     let head = memchr::memmem::find(&answer, b"\r\n\r\n").context("an answer has a head")?;
-    Ok(answer.split_off(head + 4))
+    let body = answer.split_off(head + 4);
+    Ok((String::from_utf8_lossy(&answer).into_owned(), body))
 }
