@@ -80,21 +80,22 @@ pub(crate) fn measure(options: &Options, args: &Args) -> Result<Vec<Section>> {
     let herd = Herd::of_one(options, false)?;
     let server = herd.first()?;
     let before = server.process.resident_bytes()?;
-    let (cpu, riders) = (server.process.cpu()?, Riders::new());
-    let (mut known, mut seconds) = (0, 0.0);
+    let riders = Riders::new();
+    let (mut known, mut seconds, mut cpu) = (0, 0.0, 0.0);
     for (stage, &clients) in (0..).zip(args.stages(options)) {
+        let used = server.process.cpu()?;
         seconds += fill(server, riders, known, clients)?;
+        cpu += server.process.cpu()? - used;
         known = clients;
         let told = server.clients()?;
         ensure!(told == clients, "the server knows {told} clients, not {clients}");
-        let used = server.process.cpu()? - cpu;
         let resident = server.process.resident_bytes()?.saturating_sub(before);
         let each = resident as f64 / clients as f64;
         loaded.row([
             Cell::count(clients as f64),
             Cell::figure(seconds, 2),
             Cell::count(clients as f64 / seconds),
-            Cell::figure(used * 1e6 / clients as f64, 2),
+            Cell::figure(cpu * 1e6 / clients as f64, 2),
             Cell::figure(each, 1),
             Cell::count(TEXT_BYTES as f64),
             Cell::figure(each - TEXT_BYTES as f64, 1),
@@ -233,7 +234,9 @@ fn near(
 ) -> Result<(Sorted, Sorted)> {
     let count = options.size(500, 10);
     let (mut times, mut found) = (Vec::new(), Vec::new());
-    for number in 0..count {
+    // With each radius around others, or what the first questions touched would be in a cache.
+    let first = u64::from(radius) << 32;
+    for number in first..first + count {
         let text = riders.text(Ride { rider: unmoved(number, known), lap: 0 });
         let (name, rest) = text.split_once(' ').context("a report has fields")?;
         let location = rest.split(' ').next().unwrap_or_default();
