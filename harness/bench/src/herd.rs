@@ -55,10 +55,12 @@ pub(crate) struct Plan<'a> {
     pub(crate) wires: Option<&'a Wires>,
     /// Servers that are not started yet.
     pub(crate) asleep: &'a [&'a str],
-    /// How many threads serve clients and links; without it the default.
-    pub(crate) threads: Option<u32>,
     /// When servers make safe what they write down, as the config says it; without it they write nothing.
     pub(crate) fsync: Option<&'a str>,
+    /// Whether answers have places, out of the embedded data.
+    pub(crate) places: bool,
+    /// Limits that are not to be the config's own, by their keys.
+    pub(crate) limits: &'a [(&'a str, usize)],
 }
 
 /// A neighbour that knows nothing but AT lines.
@@ -241,6 +243,11 @@ impl Server {
         Ok(said.first().and_then(|requests| requests.last()).map_or(0, |text| text.len() - 2))
     }
 
+    /// Its health, metrics and operators' questions.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.http
+    }
+
     /// How many clients it knows.
     pub(crate) fn clients(&self) -> Result<u64> {
         number(&self.status()?["clients"])
@@ -307,13 +314,14 @@ fn text(plan: &Plan<'_>, reader: &str, places: &[Place], dir: &Path) -> Result<S
     }
     writeln!(
         text,
-        "[places]\nprovider = \"none\"\n[log]\ndir = {:?}\ntraffic = {}\n[limits]\naccept_at_from = \
+        "[places]\nprovider = {:?}\n[log]\ndir = {:?}\ntraffic = {}\n[limits]\naccept_at_from = \
          \"peers\"",
+        if plan.places { "embedded" } else { "none" },
         dir.join("logs").display().to_string(),
         plan.log_traffic
     )?;
-    if let Some(threads) = plan.threads {
-        writeln!(text, "threads = {threads}")?;
+    for (key, value) in plan.limits {
+        writeln!(text, "{key} = {value}")?;
     }
     if let Some(fsync) = plan.fsync {
         let data = dir.join("data").display().to_string();

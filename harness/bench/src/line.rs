@@ -7,7 +7,7 @@
 mod peers;
 
 use crate::Options;
-use crate::herd::Herd;
+use crate::herd::{Herd, Server};
 use crate::load::{Expect, Load, Motion, Requests, Target};
 use crate::process::{self, Process, Scratch};
 use crate::table::{Cell, Section, Spread, grouped};
@@ -67,12 +67,7 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Section>> {
     for log_traffic in [false, true] {
         let herd = Herd::of_one(options, log_traffic)?;
         let first = herd.first()?;
-        let server = Side {
-            address: first.address,
-            expect: Expect::At(first.name.clone()),
-            motion: Motion::Still,
-            process: &first.process,
-        };
+        let server = Side::of(first);
         let mut answered = 0;
         for shape in SHAPES {
             // One row shows what logging every message costs, at the depth in the middle.
@@ -140,7 +135,7 @@ fn pair(
 }
 
 /// One of the two that are compared.
-struct Side<'a> {
+pub(crate) struct Side<'a> {
     address: SocketAddr,
     expect: Expect,
     motion: Motion,
@@ -148,10 +143,10 @@ struct Side<'a> {
 }
 
 /// What one measurement found.
-struct Rate {
-    per_second: f64,
+pub(crate) struct Rate {
+    pub(crate) per_second: f64,
     /// Processor time for each message.
-    cpu_us: f64,
+    pub(crate) cpu_us: f64,
     /// Cores that were busy with answering, and with asking.
     cores: f64,
     load_cores: f64,
@@ -159,8 +154,18 @@ struct Rate {
     answered: u64,
 }
 
-impl Side<'_> {
-    fn ask(&self, options: &Options, shape: &Shape) -> Result<Rate> {
+impl<'a> Side<'a> {
+    pub(crate) fn of(server: &'a Server) -> Self {
+        Self {
+            address: server.address,
+            expect: Expect::At(server.name.clone()),
+            motion: Motion::Still,
+            process: &server.process,
+        }
+    }
+
+    /// Lets clients report for a while and tells how fast they were answered.
+    pub(crate) fn ask(&self, options: &Options, shape: &Shape) -> Result<Rate> {
         let target = Target {
             address: self.address,
             expect: self.expect.clone(),

@@ -12,7 +12,7 @@ pub(crate) use requests::{Motion, REDIS_KEY, Requests, location, redis_command};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use memchr::memchr;
-use requests::is_reply;
+pub(crate) use requests::is_reply;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};

@@ -12,8 +12,11 @@ pub(crate) struct Facts {
     cores: usize,
     cpu: String,
     kernel: String,
-    /// The commit, with `+` where the tree had changes.
+    /// The commit that the tree was at, and whether it had changes beside.
     commit: String,
+    dirty: bool,
+    /// How this program was compiled, and with it the server beside it.
+    profile: String,
     /// How busy the machine was before the run: processes ready to run, averaged over a minute.
     load: String,
     unix_s: u64,
@@ -30,25 +33,32 @@ impl Facts {
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             cpu: cpu.to_owned(),
             kernel: first_word("/proc/sys/kernel/osrelease"),
-            commit: commit(),
+            commit: git(&["rev-parse", "HEAD"]).unwrap_or_else(|| "?".to_owned()),
+            dirty: git(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty()),
+            profile: profile().unwrap_or_else(|| "?".to_owned()),
             load: loadavg.split(' ').next().unwrap_or("?").to_owned(),
             unix_s: since_1970.unwrap_or_default().as_secs(),
         }
     }
 
     pub(crate) fn to_json(&self) -> Value {
-        let Self { cores, cpu, kernel, commit, load, unix_s } = self;
+        let Self { cores, cpu, kernel, commit, dirty, profile, load, unix_s } = self;
         json!({
-            "cores": cores, "cpu": cpu, "kernel": kernel, "commit": commit,
-            "load_before": load, "unix_s": unix_s,
+            "cores": cores, "cpu": cpu, "kernel": kernel, "commit": commit, "dirty": dirty,
+            "profile": profile, "load_before": load, "unix_s": unix_s,
         })
     }
 }
 
 impl fmt::Display for Facts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cores, cpu, kernel, commit, load, .. } = self;
-        write!(f, "{cores} cores ({cpu}), Linux {kernel}, load before {load}, commit {commit}")
+        /// So much of a commit's name is enough for people.
+        const COMMIT_DIGITS: usize = 12;
+        let Self { cores, cpu, kernel, commit, dirty, profile, load, .. } = self;
+        let commit = commit.get(..COMMIT_DIGITS).unwrap_or(commit);
+        let changed = if *dirty { " with changes" } else { "" };
+        write!(f, "{cores} cores ({cpu}), Linux {kernel}, load before {load}, ")?;
+        write!(f, "commit {commit}{changed}, profile {profile}")
     }
 }
 
@@ -57,20 +67,27 @@ fn first_word(path: &str) -> String {
     text.split_whitespace().next().unwrap_or("?").to_owned()
 }
 
-fn commit() -> String {
-    let git = |args: &[&str]| {
-        let output = Command::new("git").args(args).stdin(Stdio::null()).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else { return "?".to_owned() };
-    let changed = git(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty());
-    if changed { commit + "+" } else { commit }
+/// What git says of the working directory, if it lies in a repository.
+fn git(args: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(args).stdin(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// The directory of the target directory in which this binary lies: cargo names it after the profile.
+fn profile() -> Option<String> {
+    let exe = std::env::current_exe().ok()?;
+    let name = exe.parent()?.file_name()?.to_string_lossy().into_owned();
+    Some(if cfg!(debug_assertions) { name + " with debug assertions" } else { name })
 }
 
 /// Lets this process, and with it those it starts, open as many files as the system allows.
 pub(crate) fn raise_open_files() {
-    // Where that is refused, opening a connection will say so.
-    let _limit = rlimit::increase_nofile_limit(u64::MAX);
+    /// More than any measure opens, and less than any system's own bound.
+    const WANTED: u64 = 200_000;
+    // Who may go beyond what is allowed to others does; the servers inherit it. Where that is refused, opening a
+    // connection will say so.
+    let raised = rlimit::setrlimit(rlimit::Resource::NOFILE, WANTED, WANTED);
+    let _limit = raised.map_or_else(|_| rlimit::increase_nofile_limit(u64::MAX), |()| Ok(WANTED));
 }
 
 /// How many files this process may open.

@@ -2,10 +2,12 @@
 //!
 //! Absent on purpose: thresholds. Machines differ and are shared, so nothing fails on a time; what
 //! fails is a wrong answer. Every file but this one is either a measure (`line`, `flood`, `visible`,
-//! `memory`, `nearby`, `replication`, `durable`, `moving`) or a tool that several of them use. `echo` is the yardstick:
-//! the same runtime and socket settings with no server in between; `peers` are what others made.
+//! `memory`, `connections`, `scale`, `places`, `nearby`, `threads`, `replication`, `durable`, `moving`) or a tool that
+//! several of them use. `echo` is the yardstick: the same runtime and socket settings with no server in between;
+//! `peers` are what others made.
 
 mod city;
+mod connections;
 mod durable;
 mod ears;
 mod echo;
@@ -19,11 +21,16 @@ mod moving;
 mod nearby;
 mod pace;
 mod peers;
+mod pipeline;
+mod places;
 mod probe;
 mod process;
 mod pulse;
 mod replication;
+mod riders;
+mod scale;
 mod table;
+mod threads;
 mod visible;
 mod wires;
 
@@ -57,18 +64,28 @@ struct Cli {
 
 #[derive(Clone, Subcommand)]
 enum What {
-    /// Everything below but `replication`, `durable` and `index`, one after another (the default)
+    /// Everything below but `replication` and `durable`, one after another (the default); a quarter of an
+    /// hour
     All,
     /// IAMATs answered by one server, against a bare echo of the same lines, Redis and a herd in Python
     Line,
     /// Updates spread through the five servers, and through five in Python
     Flood,
-    /// How long until a report is known one, two and three links away
+    /// How long until a report is known one, two and three links away, at rest and under half of the
+    /// highest load
     Visible,
-    /// Bytes for each client and each idle connection
+    /// Bytes for each client
     Memory,
     /// Who is near, among a million clients in one city, against Redis; at rest and while they move
     Nearby,
+    /// Very many idle connections, storms of new ones, and whether a greedy client makes others wait
+    Connections,
+    /// A million clients, or ten, loaded over the wire: how long, how many bytes, how answers are then
+    Scale(scale::Args),
+    /// Answers about places out of the embedded data
+    Places,
+    /// Processor time for a message with one thread and with two
+    Threads,
     /// How the servers agree: what it costs, how late they are, what a cut, a slow link or an empty
     /// server does. All rows together take a quarter of an hour
     Replication(replication::Args),
@@ -124,69 +141,115 @@ impl Options {
 }
 
 fn run(cli: &Cli) -> Result<()> {
-    const MEASURES: [(&str, Measure); 5] = [
-        ("line", line::measure),
-        ("flood", flood::measure),
-        ("visible", visible::measure),
-        ("memory", memory::measure),
-        ("nearby", nearby::measure),
-    ];
-    let name = match &cli.what {
-        None | Some(What::All) => None,
-        Some(What::Line) => Some("line"),
-        Some(What::Flood) => Some("flood"),
-        Some(What::Visible) => Some("visible"),
-        Some(What::Memory) => Some("memory"),
-        Some(What::Nearby) => Some("nearby"),
-        Some(What::Replication(_)) => Some("replication"),
-        Some(What::Durable(_)) => Some("durable"),
-        Some(What::Index(_)) => Some("index"),
-        Some(What::Echo) => return echo::run(),
-    };
+    let what = cli.what.clone().unwrap_or(What::All);
+    if let What::Echo = what {
+        return echo::run();
+    }
     process::guard()?;
     // Both ends of every connection are on this machine.
     machine::raise_open_files();
-    let server = match &cli.what {
-        Some(What::Index(_)) => None,
-        _ => Some(server(&cli.options)?),
-    };
+    let alone = matches!(what, What::Index(_));
+    let server = if alone { None } else { Some(server(&cli.options)?) };
     let options = Options { server, ..cli.options.clone() };
     let facts = machine::Facts::gather();
     println!("{facts}");
-    let mut sections = Vec::new();
-    let mut run = |name: &str, measure: &dyn Fn() -> Result<Vec<Section>>| -> Result<()> {
+    let (mut sections, mut took) = (Vec::new(), Vec::new());
+    let file = what.name();
+    for (name, measure) in what.measures() {
         let started = Instant::now();
-        for section in measure().with_context(|| format!("measuring `{name}`"))? {
+        for section in measure(&options).with_context(|| format!("measuring `{name}`"))? {
             println!("\n{section}");
             sections.push(section);
         }
+        took.push((name, started.elapsed().as_secs_f64()));
         println!("({name} took {:.0} s)", started.elapsed().as_secs_f64());
-        Ok(())
-    };
-    if let Some(What::Replication(args)) = &cli.what {
-        for (name, measure) in args.rows() {
-            run(name, &|| measure(&options, args))?;
-        }
-    } else if let Some(What::Durable(args)) = &cli.what {
-        for (name, measure) in args.rows() {
-            run(name, &|| measure(&options, args))?;
-        }
-    } else if let Some(What::Index(args)) = &cli.what {
-        run("index", &|| moving::measure(&options, args))?;
-    } else {
-        for (measure_name, measure) in MEASURES {
-            if name.is_none_or(|name| name == measure_name) {
-                run(measure_name, &|| measure(&options))?;
-            }
-        }
     }
-    let file = name.unwrap_or("all");
+    if took.len() > 1 {
+        println!("\n{}", durations(&took));
+    }
     let out = options.out.clone().map_or_else(bench_dir, Ok)?;
-    let document = table::document(&facts, &options, &sections);
+    let document = table::document(&facts, &options, &sections, &took);
     write(&out, &format!("{file}.json"), &document)
 }
 
-type Measure = fn(&Options) -> Result<Vec<Section>>;
+type Measure = Box<dyn Fn(&Options) -> Result<Vec<Section>>>;
+
+impl What {
+    /// What its file of figures is called.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Line => "line",
+            Self::Flood => "flood",
+            Self::Visible => "visible",
+            Self::Memory => "memory",
+            Self::Nearby => "nearby",
+            Self::Connections => "connections",
+            Self::Scale(_) => "scale",
+            Self::Places => "places",
+            Self::Threads => "threads",
+            Self::Replication(_) => "replication",
+            Self::Durable(_) => "durable",
+            Self::Index(_) => "index",
+            Self::Echo => "echo",
+        }
+    }
+
+    /// What is to be measured, one after another.
+    fn measures(self) -> Vec<(&'static str, Measure)> {
+        let name = self.name();
+        let one = |measure: Measure| vec![(name, measure)];
+        match self {
+            Self::All => {
+                let parts = [
+                    Self::Line,
+                    Self::Flood,
+                    Self::Visible,
+                    Self::Memory,
+                    Self::Nearby,
+                    Self::Connections,
+                    Self::Scale(scale::Args::default()),
+                    Self::Places,
+                    Self::Threads,
+                    Self::Index(moving::Args::default()),
+                ];
+                parts.into_iter().flat_map(Self::measures).collect()
+            }
+            Self::Line => one(Box::new(line::measure)),
+            Self::Flood => one(Box::new(flood::measure)),
+            Self::Visible => one(Box::new(visible::measure)),
+            Self::Memory => one(Box::new(memory::measure)),
+            Self::Nearby => one(Box::new(nearby::measure)),
+            Self::Connections => one(Box::new(connections::measure)),
+            Self::Scale(args) => one(Box::new(move |options| scale::measure(options, &args))),
+            Self::Places => one(Box::new(places::measure)),
+            Self::Threads => one(Box::new(threads::measure)),
+            Self::Index(args) => one(Box::new(move |options| moving::measure(options, &args))),
+            Self::Replication(args) => {
+                let rows = args.rows().into_iter();
+                let measure = |row: replication::Measure, args: replication::Args| -> Measure {
+                    Box::new(move |options| row(options, &args))
+                };
+                rows.map(|(name, row)| (name, measure(row, args.clone()))).collect()
+            }
+            Self::Durable(args) => {
+                let rows = args.rows().into_iter();
+                let measure = |row: durable::Measure, args: durable::Args| -> Measure {
+                    Box::new(move |options| row(options, &args))
+                };
+                rows.map(|(name, row)| (name, measure(row, args.clone()))).collect()
+            }
+            Self::Echo => Vec::new(),
+        }
+    }
+}
+
+/// How long each measure took, in a line.
+fn durations(took: &[(&str, f64)]) -> String {
+    let parts: Vec<_> = took.iter().map(|(name, s)| format!("{name} {s:.0} s")).collect();
+    let sum = took.iter().map(|(_, s)| s).sum::<f64>();
+    format!("{}: {:.1} minutes in all", parts.join(", "), sum / 60.0)
+}
 
 /// The server's binary: the one named, or the one that was built into the same directory.
 fn server(options: &Options) -> Result<PathBuf> {

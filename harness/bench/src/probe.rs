@@ -97,6 +97,11 @@ const PAGE_BYTES_MAX: u64 = 4 << 20;
 
 /// The body of what a small HTTP server answers.
 pub(crate) fn http_get(address: SocketAddr, path: &str) -> Result<Vec<u8>> {
+    Ok(http_ask(address, path)?.1)
+}
+
+/// The head and the body of what a small HTTP server answers.
+pub(crate) fn http_ask(address: SocketAddr, path: &str) -> Result<(String, Vec<u8>)> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(ANSWER_WITHIN))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
@@ -107,7 +112,8 @@ pub(crate) fn http_get(address: SocketAddr, path: &str) -> Result<Vec<u8>> {
         bail!("{path} was answered {:?}", String::from_utf8_lossy(head));
     }
     let head = memchr::memmem::find(&answer, b"\r\n\r\n").context("an answer has a head")?;
-    Ok(answer.split_off(head + 4))
+    let body = answer.split_off(head + 4);
+    Ok((String::from_utf8_lossy(&answer).into_owned(), body))
 }
 
 /// A connection to a small HTTP server that stays open from question to question.

@@ -1,4 +1,4 @@
-//! A pulse: one client that reports every millisecond and notes how long each answer took.
+//! A pulse: one client that reports at a steady pace and notes how long each answer took.
 //!
 //! Reports are due by the clock, so a pause counts for everyone who would have asked during it. Beside it
 //! a second pulse asks a bare echo, which shows what of a pause is the machine's.
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Between two reports.
+/// Between two reports, unless it is said otherwise.
 const EVERY: Duration = Duration::from_millis(1);
 
 /// What is reported.
@@ -36,13 +36,24 @@ pub(crate) struct Pulse {
 }
 
 impl Pulse {
-    /// Asks a server.
+    /// Asks a server every millisecond.
     pub(crate) fn of(server: &Server, beat: Beat) -> Result<Self> {
-        let client = format!("pulse-{}.example", server.name);
-        Self::start(server.address, format!("AT {} ", server.name), client, beat)
+        Self::slow(server, beat, EVERY)
     }
 
-    fn start(address: SocketAddr, begins: String, client: String, beat: Beat) -> Result<Self> {
+    /// Asks a server so often.
+    pub(crate) fn slow(server: &Server, beat: Beat, every: Duration) -> Result<Self> {
+        let client = format!("pulse-{}.example", server.name);
+        Self::start(server.address, format!("AT {} ", server.name), client, beat, every)
+    }
+
+    fn start(
+        address: SocketAddr,
+        begins: String,
+        client: String,
+        beat: Beat,
+        every: Duration,
+    ) -> Result<Self> {
         let mut probe = Probe::connect(address)?;
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = stopping.clone();
@@ -60,7 +71,7 @@ impl Pulse {
                 let right = line.starts_with(begins.as_bytes());
                 ensure!(right, "a report was answered {:?}", String::from_utf8_lossy(line));
                 took_ms.push(due.elapsed().as_secs_f64() * 1e3);
-                due += EVERY;
+                due += every;
             }
             Ok(took_ms)
         });
@@ -92,8 +103,19 @@ impl Control {
         Ok(Self { address: address.parse()?, _process: process, _dir: dir })
     }
 
-    /// Asks the echo.
+    /// Where it answers.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Asks the echo every millisecond.
     pub(crate) fn pulse(&self) -> Result<Pulse> {
-        Pulse::start(self.address, "IAMAT ".to_owned(), "pulse.example".to_owned(), Beat::Fresh)
+        self.slow_pulse(EVERY)
+    }
+
+    /// Asks the echo so often.
+    pub(crate) fn slow_pulse(&self, every: Duration) -> Result<Pulse> {
+        let (begins, client) = ("IAMAT ".to_owned(), "pulse.example".to_owned());
+        Pulse::start(self.address, begins, client, Beat::Fresh, every)
     }
 }

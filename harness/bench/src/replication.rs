@@ -57,7 +57,7 @@ enum Row {
 }
 
 /// A row's name and how to measure it.
-type Measure = fn(&Options, &Args) -> Result<Vec<Section>>;
+pub(crate) type Measure = fn(&Options, &Args) -> Result<Vec<Section>>;
 
 impl Args {
     /// The rows asked for, in the order of the table.

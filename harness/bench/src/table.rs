@@ -75,8 +75,14 @@ impl fmt::Display for Section {
     }
 }
 
-/// Everything one run found.
-pub(crate) fn document(facts: &Facts, options: &Options, sections: &[Section]) -> Value {
+/// Everything one run found, and how long each measure took, seconds.
+pub(crate) fn document(
+    facts: &Facts,
+    options: &Options,
+    sections: &[Section],
+    took: &[(&str, f64)],
+) -> Value {
+    let took: Map<_, _> = took.iter().map(|&(name, s)| (name.to_owned(), json!(s))).collect();
     json!({
         "machine": facts.to_json(),
         "options": {
@@ -84,6 +90,7 @@ pub(crate) fn document(facts: &Facts, options: &Options, sections: &[Section]) -
             "threads": options.threads, "quick": options.quick,
         },
         "sections": sections.iter().map(Section::to_json).collect::<Vec<_>>(),
+        "took_s": took,
     })
 }
 
@@ -149,6 +156,11 @@ impl Sorted {
     pub(crate) fn new(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         Self(values)
+    }
+
+    /// All of several.
+    pub(crate) fn join(all: impl IntoIterator<Item = Self>) -> Self {
+        Self::new(all.into_iter().flat_map(|sorted| sorted.0).collect())
     }
 
     /// The value below which `part` of all lie, 0 to 1; not a number if there is none.

@@ -8,6 +8,10 @@
 //!   idle machine, one more hop included.
 //! - *asked*: the last server is asked without pause, and the clock stops with the first answer that
 //!   has the report. This is the plain meaning of "visible", but asking keeps a core or two busy.
+//!
+//! Then the same, asked, while half as many reports go through as can (`busy`).
+
+mod busy;
 
 use crate::Options;
 use crate::herd::{Foreign, Herd, Plan};
@@ -46,7 +50,7 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Section>> {
     ]);
     for links in 1..=3 {
         let told = told(options, links, reports)?;
-        let asked = asked(options, links, reports)?;
+        let asked = asked(&line(options, links)?, reports)?;
         section.row([
             Cell::text(format!("{links} link{}", if links == 1 { "" } else { "s" })),
             Cell::figure(told.at(0.5), 3),
@@ -55,7 +59,7 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Section>> {
             Cell::figure(asked.at(0.99), 3),
         ]);
     }
-    Ok(vec![section])
+    Ok(vec![section, busy::measure(options)?])
 }
 
 /// The first few reports find nothing warm.
@@ -103,13 +107,18 @@ fn told(options: &Options, links: usize, reports: usize) -> Result<Sorted> {
     })
 }
 
-fn asked(options: &Options, links: usize, reports: usize) -> Result<Sorted> {
+/// A line of servers, each linked with the next.
+fn line(options: &Options, links: usize) -> Result<Herd> {
     let plan = Plan {
         names: NAMES.get(..=links).context("a line of servers")?,
         links: LINKS.get(..links).context("a line of servers")?,
         ..Plan::default()
     };
-    let herd = Herd::start(options, &plan)?;
+    Herd::start(options, &plan)
+}
+
+/// Reports at the first server, one after another, until the last one tells them.
+fn asked(herd: &Herd, reports: usize) -> Result<Sorted> {
     let first = herd.first()?;
     let mut client = Probe::connect(first.address)?;
     let mut last = Probe::connect(herd.servers.last().context("a line has an end")?.address)?;

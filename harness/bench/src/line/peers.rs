@@ -37,7 +37,7 @@ pub(super) fn measure(options: &Options) -> Result<Section> {
             "load cores",
         ],
     );
-    let plan = Plan { names: &["Hill"], threads: Some(1), ..Plan::default() };
+    let plan = Plan { names: &["Hill"], limits: &[("threads", 1)], ..Plan::default() };
     let herd = Herd::start(options, &plan)?;
     let first = herd.first()?;
     let server = Side {

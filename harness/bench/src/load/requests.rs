@@ -187,7 +187,7 @@ fn write_digits(mut number: u64, digits: &mut [u8]) {
 }
 
 /// Both with their line feeds.
-pub(super) fn is_reply(expect: &Expect, request: &[u8], reply: &[u8]) -> bool {
+pub(crate) fn is_reply(expect: &Expect, request: &[u8], reply: &[u8]) -> bool {
     match expect {
         Expect::Echo => request == reply,
         Expect::Count => reply == b":0\r\n" || reply == b":1\r\n",

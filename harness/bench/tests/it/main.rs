@@ -5,29 +5,61 @@ use std::process::Command;
 
 #[test]
 fn everything_is_measured_once_and_answered_rightly() {
-    let bench = Path::new(env!("CARGO_BIN_EXE_herd-bench"));
-    let out = tempfile::tempdir().unwrap();
-    let output = Command::new(bench)
-        .args(["all", "--quick", "--out"])
-        .arg(out.path())
-        .arg("--server")
-        .arg(server(bench))
-        .output()
-        .unwrap();
-    let (said, errors) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{said}\n{errors}");
-    let document = std::fs::read(out.path().join("all.json")).unwrap();
-    let document: serde_json::Value = serde_json::from_slice(&document).unwrap();
+    let (document, said) = measured("all");
     assert!(document["machine"]["cores"].as_u64().unwrap() > 0);
-    let sections = document["sections"].as_array().unwrap();
-    let rows = sections.iter().map(|section| section["rows"].as_array().unwrap().len());
-    // A peer that is missing has one row that says so.
+    let took = document["took_s"].as_object().unwrap();
+    // The names are in order of the alphabet.
+    assert_eq!(
+        took.keys().map(String::as_str).collect::<Vec<_>>(),
+        [
+            "connections",
+            "flood",
+            "index",
+            "line",
+            "memory",
+            "nearby",
+            "places",
+            "scale",
+            "threads",
+            "visible"
+        ]
+    );
+    // How many rows about the index there are is its own affair; a peer that is missing has one row that says so.
     let (redis, python) = (is_installed("redis-server"), is_installed("python3"));
     let of_peers = [redis, python].map(|is_there| if is_there { 3 } else { 1 });
     let (near, waits) = if redis { (4, 8) } else { (5, 5) };
-    let expected = [5, of_peers.iter().sum(), 4, 4, 3, 2, near, 4, waits];
-    assert_eq!(rows.collect::<Vec<_>>(), expected, "{said}");
+    let expected = [5, of_peers.iter().sum(), 4, 4, 2, 3, near, 4, waits, 2, 5, 3, 2, 2, 6, 1, 2];
+    assert_eq!(rows(&document).get(..expected.len()).unwrap(), expected, "{said}");
+}
+
+#[test]
+fn connections_are_all_answered() {
+    let (document, said) = measured("connections");
+    assert_eq!(rows(&document), [2, 5, 3], "{said}");
+    for storm in document["sections"][1]["rows"].as_array().unwrap() {
+        assert_eq!(storm["failures"], 0.0, "{said}");
+    }
+}
+
+#[test]
+fn a_server_is_filled_in_stages() {
+    let (document, said) = measured("scale");
+    assert_eq!(rows(&document), [2, 2, 6], "{said}");
+    // Within fifty kilometres are all of a city: enough for an answer.
+    assert_eq!(document["sections"][2]["rows"][5]["found"], 20.0, "{said}");
+}
+
+#[test]
+fn places_are_answered() {
+    let (document, said) = measured("places");
+    assert_eq!(rows(&document), [1, 2], "{said}");
+    assert!(document["sections"][1]["rows"][1]["answers/s"].as_f64().unwrap() > 0.0, "{said}");
+}
+
+#[test]
+fn threads_are_compared() {
+    let (document, said) = measured("threads");
+    assert_eq!(rows(&document), [3], "{said}");
 }
 
 #[test]
@@ -60,26 +92,36 @@ fn is_installed(program: &str) -> bool {
 
 #[test]
 fn every_row_about_replication_is_measured_once() {
+    let (document, said) = measured("replication");
+    assert_eq!(rows(&document), [1, 2, 1, 1, 1, 2, 3], "{said}");
+    // A count does not depend on how fast a machine is.
+    let payloads = document["sections"][0]["rows"][0]["streams"].as_f64().unwrap();
+    assert!(payloads >= 4.0, "{said}");
+}
+
+/// What a quick run of this measure wrote, and what it said.
+fn measured(what: &str) -> (serde_json::Value, String) {
     let bench = Path::new(env!("CARGO_BIN_EXE_herd-bench"));
-    let out = tempfile::tempdir().unwrap();
+    let out = tempfile::tempdir().expect("a temporary directory");
     let output = Command::new(bench)
-        .args(["replication", "--quick", "--out"])
+        .args([what, "--quick", "--out"])
         .arg(out.path())
         .arg("--server")
         .arg(server(bench))
         .output()
-        .unwrap();
+        .expect("the bench starts");
     let (said, errors) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}\n{errors}");
-    let document = std::fs::read(out.path().join("replication.json")).unwrap();
-    let document: serde_json::Value = serde_json::from_slice(&document).unwrap();
-    let sections = document["sections"].as_array().unwrap();
-    let rows = sections.iter().map(|section| section["rows"].as_array().unwrap().len());
-    assert_eq!(rows.collect::<Vec<_>>(), [1, 2, 1, 1, 1, 2, 3], "{said}");
-    // A count does not depend on how fast a machine is.
-    let payloads = sections[0]["rows"][0]["streams"].as_f64().unwrap();
-    assert!(payloads >= 4.0, "{said}");
+    let document =
+        std::fs::read(out.path().join(format!("{what}.json"))).expect("figures are written");
+    (serde_json::from_slice(&document).expect("figures are JSON"), said.into_owned())
+}
+
+/// How many rows each section has.
+fn rows(document: &serde_json::Value) -> Vec<usize> {
+    let sections = document["sections"].as_array().expect("there are sections");
+    sections.iter().map(|section| section["rows"].as_array().map_or(0, Vec::len)).collect()
 }
 
 /// The server beside the bench, built if this test runs without the rest of the workspace.
