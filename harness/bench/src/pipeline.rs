@@ -1,7 +1,6 @@
 //! A pipeline: one connection on which is asked as fast as it is taken, whatever comes back meanwhile.
 //!
-//! Unlike [`load`](crate::load) it keeps no count of what is unanswered: the sockets and the server bound
-//! that. Two threads, one that writes and one that reads, so that neither waits for the other. What is
+//! Unlike [`load`](crate::load) it keeps no count of what is unanswered; who asks has to. Two threads, one that writes and one that reads, so that neither waits for the other. What is
 //! asked and what counts as an answer is up to whoever starts it.
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -28,7 +27,9 @@ const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 
 impl Pipeline {
     /// Connects. `questions` appends what is to be asked next, some [`CHUNK_BYTES`], and nothing when there
-    /// is no more. `answers` gets the bytes that came and are not taken yet, and returns how many it takes:
+    /// is no more. It also sees to it that not more is unanswered than some megabytes: where the buffers
+    /// of the system fill up in both directions, it may come to drop what tells that something was read,
+    /// and then nothing moves any more. `answers` gets the bytes that came and are not taken yet, and returns how many it takes:
     /// those of whole answers.
     pub(crate) fn start(
         address: SocketAddr,
@@ -69,9 +70,9 @@ fn write(mut stream: TcpStream, mut questions: impl FnMut(&mut Vec<u8>)) -> Resu
         questions(&mut bytes);
         if bytes.is_empty() {
             // The server answers what it has, and closes.
-            return Ok(stream.shutdown(Shutdown::Write)?);
+            return stream.shutdown(Shutdown::Write).context("cannot end the load");
         }
-        stream.write_all(&bytes)?;
+        stream.write_all(&bytes).context("cannot write the load")?;
     }
 }
 
@@ -79,7 +80,8 @@ fn read(mut stream: &TcpStream, mut answers: impl FnMut(&[u8]) -> Result<usize>)
     let mut buffer = vec![0; READ_BYTES];
     let mut held = 0;
     loop {
-        let count = stream.read(buffer.get_mut(held..).unwrap_or_default())?;
+        let room = buffer.get_mut(held..).unwrap_or_default();
+        let count = stream.read(room).context("cannot read what answers the load")?;
         if count == 0 {
             ensure!(held == 0, "the connection was closed within an answer");
             return Ok(());

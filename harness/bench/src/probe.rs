@@ -28,13 +28,14 @@ impl Probe {
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<()> {
-        Ok(self.stream.get_mut().write_all(bytes)?)
+        self.stream.get_mut().write_all(bytes).context("cannot write a question")
     }
 
     /// The next line, without its line feed.
     pub(crate) fn line(&mut self) -> Result<&[u8]> {
         self.line.clear();
-        let count = self.stream.read_until(b'\n', &mut self.line)?;
+        let count =
+            self.stream.read_until(b'\n', &mut self.line).context("cannot read an answer")?;
         ensure!(count > 0, "the connection was closed");
         self.line.strip_suffix(b"\n").context("the connection was closed within a line")
     }
@@ -106,7 +107,8 @@ pub(crate) fn http_ask(address: SocketAddr, path: &str) -> Result<(String, Vec<u
     stream.set_read_timeout(Some(ANSWER_WITHIN))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
-    stream.take(PAGE_BYTES_MAX).read_to_end(&mut answer)?;
+    let read = stream.take(PAGE_BYTES_MAX).read_to_end(&mut answer);
+    read.with_context(|| format!("cannot read the answer to {path}"))?;
     if !answer.starts_with(b"HTTP/1.1 200 ") {
         let head = answer.get(..answer.len().min(200)).unwrap_or_default();
         bail!("{path} was answered {:?}", String::from_utf8_lossy(head));

@@ -10,8 +10,8 @@ use crate::pipeline::{CHUNK_BYTES, Pipeline};
 use crate::probe::unix_nanos;
 use anyhow::{Result, bail, ensure};
 use memchr::{memchr, memchr_iter, memrchr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
 
 /// All riders; when they began to report is all that has to be known of them.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +54,10 @@ const NANOS_AT: usize = 64;
 /// What a server has to hold of each: name, location and time.
 pub(crate) const TEXT_BYTES: usize = 24 + 21 + 20;
 
+/// Reports of one connection that are unanswered at once: a server is never without work, and what lies in
+/// the sockets stays below a megabyte in each direction.
+const UNANSWERED_MAX: u64 = 10_000;
+
 /// Reports that are written at once.
 const REPORTS_AT_ONCE: u64 = (CHUNK_BYTES / LINE.len()) as u64;
 
@@ -95,9 +99,13 @@ impl Riders {
     ) -> Result<Riding> {
         let expect = Expect::At(server.name.clone());
         let (asked, answered) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let (asking, answering) = (asked.clone(), answered.clone());
+        let (asking, answering, came) = (asked.clone(), answered.clone(), answered.clone());
+        // One message is enough to look again.
+        let (tell, told) = mpsc::sync_channel(1);
         let questions = move |bytes: &mut Vec<u8>| {
             let before = asking.load(Relaxed);
+            // Nobody tells any more when the reader has ended: then writing fails, too.
+            while before - came.load(Relaxed) > UNANSWERED_MAX && told.recv().is_ok() {}
             let until = more(before).min(before + REPORTS_AT_ONCE);
             for number in before..until {
                 bytes.extend_from_slice(&self.line(course.ride(number)));
@@ -118,6 +126,8 @@ impl Riders {
             let whole = bytes.get(..=last).unwrap_or_default();
             let count = memchr_iter(b'\n', whole).count() as u64;
             answering.store(before + count, Relaxed);
+            // It is full when it was told already.
+            let _told = tell.try_send(());
             on_answered(count);
             Ok(whole.len())
         };

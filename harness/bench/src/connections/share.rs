@@ -21,9 +21,8 @@ const GREEDY: [usize; 2] = [1, 4];
 const MODEST: usize = 5;
 const EVERY: Duration = Duration::from_millis(10);
 
-/// What a greedy one keeps unanswered: more than the server holds of it and the sockets take, so that it
-/// writes whenever it can.
-const DEPTH: usize = 100_000;
+/// What a greedy one keeps unanswered: two megabytes, so that the server is never without work of it.
+const DEPTH: usize = 30_000;
 
 pub(super) fn measure(options: &Options) -> Result<Section> {
     let mut section = Section::new(
