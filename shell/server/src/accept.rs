@@ -94,7 +94,9 @@ impl Clients {
             }
             Ended::Failed(error) => info!(%peer, %error, "connection lost"),
             Ended::BecameLink(stream, start) => {
-                self.links.run_accepted(Socket { stream, address: peer }, &start, seat).await;
+                // Apart, so that a client's task need not have room for a link's.
+                let socket = Socket { stream, address: peer };
+                Box::pin(self.links.run_accepted(socket, &start, seat)).await;
             }
         }
     }

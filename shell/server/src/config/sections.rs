@@ -275,8 +275,8 @@ pub enum LogFormat {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Connections of clients at once; a further one is closed as it comes. An idle one costs under
-    /// 8 KB, so these cost 160 MB; the process also needs that many open files.
+    /// Connections of clients at once; a further one is closed as it comes. An idle one costs some
+    /// 3 KB, so these cost 60 MB; the process also needs that many open files.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_connections: usize,
     /// Threads that serve clients; a connection stays on the one it was given to, and the first does everything else
