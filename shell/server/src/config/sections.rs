@@ -353,8 +353,8 @@ pub struct Limits {
     #[serde(with = "duration")]
     #[schemars(with = "DurationText")]
     pub ready_grace: Duration,
-    /// Connections that the system completes before the server takes them. 128 made clients wait whole
-    /// seconds when 500 came at once.
+    /// Connections that the system completes before the server takes them, up to the system's own bound (Linux:
+    /// `net.core.somaxconn`, usually 4096). With 1024 some clients waited a whole second when 5,000 came at once.
     #[schemars(range(min = 1, max = 65_535))]
     pub listen_backlog: u32,
 }
@@ -381,7 +381,7 @@ impl Default for Limits {
             link_dead_wan: Duration::from_secs(5),
             hello_timeout: Duration::from_millis(1500),
             ready_grace: Duration::from_secs(3),
-            listen_backlog: 1024,
+            listen_backlog: 4096,
         }
     }
 }
