@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("core/index", &["core/geo"]),
     ("core/replica", &["core/geo", "core/proto"]),
     ("core/store", &["core/proto", "core/replica"]),
-    ("core/places", &["core/geo"]),
+    ("core/places", &["core/geo", "core/index"]),
     ("core/node", &["core/*"]),
     ("shell/atlas", &["core/geo", "core/places"]),
     ("shell/front", &["core/*"]),
