@@ -98,24 +98,7 @@ const PAGE_BYTES_MAX: u64 = 4 << 20;
 
 /// The body of what a small HTTP server answers.
 pub(crate) fn http_get(address: SocketAddr, path: &str) -> Result<Vec<u8>> {
-    Ok(http_ask(address, path)?.1)
-}
-
-/// The head and the body of what a small HTTP server answers.
-pub(crate) fn http_ask(address: SocketAddr, path: &str) -> Result<(String, Vec<u8>)> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
-    let read = stream.take(PAGE_BYTES_MAX).read_to_end(&mut answer);
-    read.with_context(|| format!("cannot read the answer to {path}"))?;
-    if !answer.starts_with(b"HTTP/1.1 200 ") {
-        let head = answer.get(..answer.len().min(200)).unwrap_or_default();
-        bail!("{path} was answered {:?}", String::from_utf8_lossy(head));
-    }
-    let head = memchr::memmem::find(&answer, b"\r\n\r\n").context("an answer has a head")?;
-    let body = answer.split_off(head + 4);
-    Ok((String::from_utf8_lossy(&answer).into_owned(), body))
+    Ok(Http::connect(address)?.get(path)?.body)
 }
 
 /// A connection to a small HTTP server that stays open from question to question.
@@ -166,8 +149,15 @@ impl Http {
 }
 
 impl HttpAnswer {
+    /// How long the question took inside the server, microseconds, if it says so.
+    pub(crate) fn inside_us(&self) -> Result<Option<f64>> {
+        let timing = self.header("server-timing");
+        let inside_ms = timing.and_then(|text| text.strip_prefix("nearby;dur="));
+        Ok(inside_ms.map(str::parse::<f64>).transpose()?.map(|ms| ms * 1000.0))
+    }
+
     /// The value of a header, by its name in lower case.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    fn header(&self, name: &str) -> Option<&str> {
         let mut pairs = self.head.iter().filter_map(|line| line.split_once(": "));
         pairs.find_map(|(named, value)| named.eq_ignore_ascii_case(name).then_some(value))
     }

@@ -8,7 +8,7 @@
 
 use crate::Options;
 use crate::herd::{Herd, Server};
-use crate::probe::{Probe, http_ask};
+use crate::probe::{Http, Probe};
 use crate::pulse::Control;
 use crate::riders::{Course, Ride, Riders, TEXT_BYTES, mix};
 use crate::table::{Cell, Section, Sorted, grouped};
@@ -241,12 +241,9 @@ fn near(
         let (name, rest) = text.split_once(' ').context("a report has fields")?;
         let location = rest.split(' ').next().unwrap_or_default();
         let path = format!("/nearby?at={location}&radius={radius}&count=20");
-        let (head, body) = http_ask(server.http(), &path)?;
-        let took = head.to_ascii_lowercase();
-        let took = took.split_once("nearby;dur=").context("no server-timing in an answer")?.1;
-        let digits = took.split(|c: char| !c.is_ascii_digit() && c != '.').next();
-        times.push(digits.unwrap_or_default().parse::<f64>()? * 1e3);
-        found.push(check_near(&body, name, f64::from(radius) * 1e3)?);
+        let answer = Http::connect(server.http())?.get(&path)?;
+        times.push(answer.inside_us()?.context("no server-timing in an answer")?);
+        found.push(check_near(&answer.body, name, f64::from(radius) * 1e3)?);
     }
     Ok((Sorted::new(times), Sorted::new(found)))
 }

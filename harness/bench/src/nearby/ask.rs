@@ -61,9 +61,7 @@ impl Asker {
                 let began = Instant::now();
                 let answer = http.get(&path)?;
                 let round_trip_us = micros(began);
-                let timing = answer.header("server-timing");
-                let inside_ms = timing.and_then(|text| text.strip_prefix("nearby;dur="));
-                let inside_us = inside_ms.map(str::parse::<f64>).transpose()?.map(|ms| ms * 1000.0);
+                let inside_us = answer.inside_us()?;
                 Ok(Answer { inside_us, round_trip_us, body: Body::Json(answer.body) })
             }
             Self::Redis(redis) => {
