@@ -1,23 +1,31 @@
-//! What a server says it can do beside what every server can: the last field of a hello.
+//! The last field of a hello: what the sender supports, and what it wants known before the first frame.
 //!
-//! The field holds words parted by commas, or `-` for none. A word that is not known here is passed
-//! over, so a later version may add some; no word may change what an older server does with the rest.
+//! The field holds words separated by commas, or `-` for none. Unknown words are skipped, so a later version
+//! may add words; none may change what an older server does with the rest.
 //!
-//! `frames=LEAST-GREATEST` are the versions of the frames that follow the hellos. Who does not say it
-//! speaks version 1. Both sides read the same two hellos and take the greatest version that both have, so
-//! neither waits for the other's choice.
+//! `frames=LEAST-GREATEST` gives the versions of the frames that follow the hellos; without it, version 1.
+//! Both sides read the same two hellos and speak the greatest version that both have, so neither waits for
+//! the other's choice.
 //!
-//! `to=NAME` is whom the sender means to talk to, so that a wrong address is told before anything comes of
-//! it.
+//! `to=NAME` is the server that the sender means to reach, so that a wrong address is reported at once.
+//!
+//! `at=MILLISECONDS` is the sender's wall clock when it wrote the hello, so that a wrong clock is found
+//! before anything is exchanged.
 
 use crate::fields::{NAME_BYTES_MAX, is_name};
+use crate::time::UnixTime;
 use std::fmt;
 
-/// Bytes of the field at most: the longest name, and as much again for all other words.
+/// Longest field: the longest name, and as much again for all other words.
 const FIELD_BYTES_MAX: usize = 2 * NAME_BYTES_MAX + 2;
 
-/// Words at most that the field may hold: far more than there will ever be.
+/// Most words in the field: far more than there will ever be.
 const WORDS_MAX: usize = 32;
+
+const NANOS_PER_MILLI: i64 = 1_000_000;
+
+/// Longest time that is read: a time in nanoseconds has at most this many digits before its last six.
+const MILLIS_DIGITS_MAX: usize = 13;
 
 /// The versions of frames that a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,15 +35,15 @@ pub struct Versions {
 }
 
 impl Versions {
-    /// Those of this program: the frames of [`peer`](crate::peer).
+    /// The versions of this program: the frames of [`peer`](crate::peer).
     pub const CURRENT: Self = Self { least: 1, greatest: 1 };
 
-    /// From `least` to `greatest`, both of them too; None unless 1 ≤ `least` ≤ `greatest`.
+    /// The versions from `least` to `greatest`, both included; None unless 1 ≤ `least` ≤ `greatest`.
     pub fn new(least: u8, greatest: u8) -> Option<Self> {
         (1 <= least && least <= greatest).then_some(Self { least, greatest })
     }
 
-    /// The greatest version that both speak; None if there is none. The same from either side.
+    /// The greatest version that both speak, the same from either side; None if there is none.
     pub fn in_common(self, other: Self) -> Option<u8> {
         let greatest = self.greatest.min(other.greatest);
         (greatest >= self.least.max(other.least)).then_some(greatest)
@@ -50,7 +58,7 @@ impl Versions {
     }
 }
 
-/// As people read it: `1`, or `1 to 2`.
+/// Formats the range for people: `1`, or `1 to 2`.
 impl fmt::Display for Versions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { least, greatest } = self;
@@ -58,26 +66,29 @@ impl fmt::Display for Versions {
     }
 }
 
-/// What a hello tells of its sender.
+/// The content of the features field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Features<'a> {
-    /// Which frames it speaks.
+    /// Versions of frames that the sender speaks.
     pub frames: Versions,
-    /// Whom it expects at the other end, where it dialed somebody. A name with a comma is not told.
+    /// Server that the sender dialed, if it dialed. A name with a comma is not sent.
     pub to: Option<&'a str>,
+    /// The sender's wall clock in whole milliseconds; what is below one is not sent, nor is a time before
+    /// 1970.
+    pub at: Option<UnixTime>,
 }
 
 impl<'a> Features<'a> {
-    /// Of a server that says nothing about itself.
-    pub const NONE: Self = Self { frames: Versions { least: 1, greatest: 1 }, to: None };
+    /// The content of an empty field.
+    pub const NONE: Self = Self { frames: Versions { least: 1, greatest: 1 }, to: None, at: None };
 
-    /// Reads the field. None if it is longer than 512 bytes or has more than 32 words, or a known word
-    /// twice or with a value that it cannot have.
+    /// Parses the field. None if it is longer than 512 bytes or has more than 32 words, or if a known word
+    /// comes twice or has an impossible value.
     pub fn parse(text: &'a str) -> Option<Self> {
         if text.len() > FIELD_BYTES_MAX {
             return None;
         }
-        let (mut frames, mut to) = (None, None);
+        let (mut frames, mut to, mut at) = (None, None, None);
         for (count, word) in text.split(',').enumerate() {
             let again = if count >= WORDS_MAX {
                 return None;
@@ -85,6 +96,8 @@ impl<'a> Features<'a> {
                 frames.replace(Versions::parse(versions)?).is_some()
             } else if let Some(name) = word.strip_prefix(TO) {
                 to.replace(Some(name).filter(|name| is_name(name))?).is_some()
+            } else if let Some(millis) = word.strip_prefix(AT) {
+                at.replace(parse_millis(millis)?).is_some()
             } else {
                 false
             };
@@ -92,24 +105,38 @@ impl<'a> Features<'a> {
                 return None;
             }
         }
-        Some(Self { frames: frames.unwrap_or(Self::NONE.frames), to })
+        Some(Self { frames: frames.unwrap_or(Self::NONE.frames), to, at })
     }
 }
 
 const FRAMES: &str = "frames=";
 const TO: &str = "to=";
+const AT: &str = "at=";
 
-/// As it stands in a hello.
+fn parse_millis(text: &str) -> Option<UnixTime> {
+    let is_number = text.len() <= MILLIS_DIGITS_MAX && text.bytes().all(|b| b.is_ascii_digit());
+    let millis: i64 = is_number.then(|| text.parse().ok()).flatten()?;
+    millis.checked_mul(NANOS_PER_MILLI).map(UnixTime::from_nanos)
+}
+
+/// Formats the field as it stands in a hello.
 impl fmt::Display for Features<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Versions { least, greatest } = self.frames;
-        let to = self.to.filter(|to| !to.contains(','));
-        match (self.frames == Self::NONE.frames, to) {
-            (true, None) => f.write_str("-"),
-            (true, Some(to)) => write!(f, "{TO}{to}"),
-            (false, None) => write!(f, "{FRAMES}{least}-{greatest}"),
-            (false, Some(to)) => write!(f, "{FRAMES}{least}-{greatest},{TO}{to}"),
+        let mut comma = "";
+        if self.frames != Self::NONE.frames {
+            write!(f, "{FRAMES}{least}-{greatest}")?;
+            comma = ",";
         }
+        if let Some(to) = self.to.filter(|to| !to.contains(',')) {
+            write!(f, "{comma}{TO}{to}")?;
+            comma = ",";
+        }
+        if let Some(at) = self.at.map(UnixTime::nanos).filter(|&nanos| nanos >= 0) {
+            write!(f, "{comma}{AT}{}", at / NANOS_PER_MILLI)?;
+            comma = ",";
+        }
+        f.write_str(if comma.is_empty() { "-" } else { "" })
     }
 }
 
@@ -143,7 +170,11 @@ mod tests {
             ("zip", 1, 1),
         ] {
             let frames = Versions::new(least, greatest).unwrap();
-            assert_eq!(Features::parse(text), Some(Features { frames, to: None }), "{text}");
+            assert_eq!(
+                Features::parse(text),
+                Some(Features { frames, ..Features::NONE }),
+                "{text}"
+            );
         }
     }
 
@@ -161,6 +192,13 @@ mod tests {
             "frames=1-1,frames=1-1",
             "to=",
             "to=Hill,to=Hill",
+            "at=",
+            "at=-1",
+            "at=+1",
+            "at=1.5",
+            "at=9223372036855",
+            "at=00000000000001",
+            "at=1,at=1",
             &format!("to={}", "x".repeat(256)),
             &"x".repeat(513),
             &many,
@@ -171,17 +209,29 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for (least, greatest, to, text) in [
-            (1, 1, None, "-"),
-            (1, 2, None, "frames=1-2"),
-            (2, 2, Some("Hill"), "frames=2-2,to=Hill"),
-            (1, 1, Some("a=b"), "to=a=b"),
+        for (least, greatest, to, millis, text) in [
+            (1, 1, None, None, "-"),
+            (1, 2, None, None, "frames=1-2"),
+            (2, 2, Some("Hill"), None, "frames=2-2,to=Hill"),
+            (1, 1, Some("a=b"), None, "to=a=b"),
+            (1, 1, None, Some(0), "at=0"),
+            (1, 1, Some("Hill"), Some(1_520_023_934_918), "to=Hill,at=1520023934918"),
+            (1, 2, None, Some(9_223_372_036_854), "frames=1-2,at=9223372036854"),
         ] {
-            let features = Features { frames: Versions::new(least, greatest).unwrap(), to };
+            let frames = Versions::new(least, greatest).unwrap();
+            let at = millis.map(|millis: i64| UnixTime::from_nanos(millis * NANOS_PER_MILLI));
+            let features = Features { frames, to, at };
             assert_eq!(features.to_string(), text);
             assert_eq!(Features::parse(text), Some(features));
         }
+    }
+
+    #[test]
+    fn what_does_not_fit_a_word_is_left_out() {
         let features = Features { to: Some("a,b"), ..Features::NONE };
         assert_eq!(features.to_string(), "-", "it would be two words");
+        let at = |nanos| Features { at: Some(UnixTime::from_nanos(nanos)), ..Features::NONE };
+        assert_eq!(at(-1).to_string(), "-");
+        assert_eq!(at(1_999_999).to_string(), "at=1");
     }
 }

@@ -7,20 +7,20 @@ use crate::fields::{Fields, is_name};
 use std::io::Write as _;
 
 /// The word that a hello begins with. Its number is the version of the hello, and stays: a server that
-/// does not know the word answers as a foreign one does, and would be spoken to in AT lines. Which frames
-/// follow is in the [`Features`].
+/// does not know the word answers like a foreign one, and would be sent AT lines. Which frames follow is in
+/// the [`Features`].
 pub const PROTOCOL_WORD: &str = "GEOHERD/1";
 
 /// `GEOHERD/1 <herd> <server> <incarnation> <features>`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hello<'a> {
-    /// The herd's name: two herds never mix.
+    /// Name of the herd; servers of different herds refuse each other.
     pub herd: &'a str,
-    /// Who speaks.
+    /// Name of the sender.
     pub server: &'a str,
-    /// Greater whenever that server was started anew.
+    /// Number of the sender's present run, greater at every start.
     pub incarnation: u64,
-    /// What it can do.
+    /// What the sender supports, and its clock.
     pub features: Features<'a>,
 }
 

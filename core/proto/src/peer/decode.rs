@@ -129,6 +129,7 @@ fn decode_fields<'a>(kind: u8, fields: &mut Fields<'a>) -> Result<Message<'a>, F
         },
         kind::BUCKET_DONE => Message::BucketDone { bucket: fields.small()? },
         kind::COMPARED => Message::Compared { token: fields.number()? },
+        kind::COMPARE_HINT => Message::CompareHint,
         kind::PING => Message::Ping { sent: fields.number()?, unix_ns: fields.time()? },
         kind::PONG => Message::Pong { sent: fields.number()?, unix_ns: fields.time()? },
         kind::BYE => Message::Bye { reason: fields.text("reason bytes", REASON_BYTES_MAX)? },

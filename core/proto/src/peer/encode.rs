@@ -113,6 +113,7 @@ impl Message<'_> {
                 out.push(kind::COMPARED);
                 write_numbers([token], out);
             }
+            Self::CompareHint => out.push(kind::COMPARE_HINT),
             Self::Ping { sent, unix_ns } => {
                 out.push(kind::PING);
                 write_numbers([sent], out);

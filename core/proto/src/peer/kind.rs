@@ -22,6 +22,7 @@ pub(super) const ASK_BUCKET: u8 = MUST | 0x15;
 pub(super) const RECORD: u8 = MUST | 0x16;
 pub(super) const BUCKET_DONE: u8 = MUST | 0x17;
 pub(super) const COMPARED: u8 = MUST | 0x18;
+pub(super) const COMPARE_HINT: u8 = MUST | 0x19;
 
 pub(super) const PING: u8 = MUST | 0x20;
 pub(super) const PONG: u8 = MUST | 0x21;

@@ -163,6 +163,8 @@ pub enum Message<'a> {
         /// Number of the comparison.
         token: u64,
     },
+    /// The receiver may lack records that streams do not carry; it should send a [`Compare`](Self::Compare).
+    CompareHint,
     /// Asks for a [`Pong`](Self::Pong) with the same `sent`.
     Ping {
         /// The sender's monotonic clock, opaque to the receiver.
