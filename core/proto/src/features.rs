@@ -73,8 +73,7 @@ pub struct Features<'a> {
     pub frames: Versions,
     /// Server that the sender dialed, if it dialed. A name with a comma is not sent.
     pub to: Option<&'a str>,
-    /// The sender's wall clock in whole milliseconds; what is below one is not sent, nor is a time before
-    /// 1970.
+    /// The sender's wall clock when it wrote the hello. It is sent in whole milliseconds, rounded down.
     pub at: Option<UnixTime>,
 }
 
@@ -132,8 +131,8 @@ impl fmt::Display for Features<'_> {
             write!(f, "{comma}{TO}{to}")?;
             comma = ",";
         }
-        if let Some(at) = self.at.map(UnixTime::nanos).filter(|&nanos| nanos >= 0) {
-            write!(f, "{comma}{AT}{}", at / NANOS_PER_MILLI)?;
+        if let Some(at) = self.at {
+            write!(f, "{comma}{AT}{}", at.nanos() / NANOS_PER_MILLI)?;
             comma = ",";
         }
         f.write_str(if comma.is_empty() { "-" } else { "" })
@@ -230,8 +229,7 @@ mod tests {
     fn what_does_not_fit_a_word_is_left_out() {
         let features = Features { to: Some("a,b"), ..Features::NONE };
         assert_eq!(features.to_string(), "-", "it would be two words");
-        let at = |nanos| Features { at: Some(UnixTime::from_nanos(nanos)), ..Features::NONE };
-        assert_eq!(at(-1).to_string(), "-");
-        assert_eq!(at(1_999_999).to_string(), "at=1");
+        let at = Some(UnixTime::from_nanos(1_999_999));
+        assert_eq!(Features { at, ..Features::NONE }.to_string(), "at=1");
     }
 }

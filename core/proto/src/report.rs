@@ -43,13 +43,12 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Reads what one of the `encode_` functions wrote; `None` for anything else.
+    /// Reads what one of the `encode_` functions wrote; `None` for anything else. Fields that a later version
+    /// appends are skipped here; they stay in the value that is stored and passed on.
     pub fn decode(value: &'a [u8]) -> Option<Self> {
         let mut fields = std::str::from_utf8(value).ok()?.split(' ');
         let mut next = || fields.next().filter(|field| !field.is_empty());
-        let report =
-            Self { server: next()?, location: next()?, time: next()?, difference: next()? };
-        fields.next().is_none().then_some(report)
+        Some(Self { server: next()?, location: next()?, time: next()?, difference: next()? })
     }
 
     /// The location in what one of the `encode_` functions wrote, without a look at the rest.
@@ -123,6 +122,14 @@ mod tests {
         assert_eq!(relayed, value);
         assert_eq!(Report::location_in(&value), Some(b"+34.068930-118.445127".as_slice()));
         assert_eq!(Report::location_in(b"Hill"), None);
+    }
+
+    #[test]
+    fn fields_of_a_later_version_are_skipped() {
+        let value = b"Hill +34.068930-118.445127 1520023934.918963997 +0.263873386";
+        let longer = [value.as_slice(), b" speed=3 heading=270"].concat();
+        assert_eq!(Report::decode(&longer), Report::decode(value));
+        assert!(Report::decode(value).is_some());
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl<'a> IntoIterator for Batch<'a> {
 /// An iterator over the frames of a batch. The first error ends it.
 #[derive(Clone, Debug)]
 pub struct Frames<'a> {
-    rest: Reader<'a>,
+    pub(super) rest: Reader<'a>,
 }
 
 impl<'a> Iterator for Frames<'a> {

@@ -42,7 +42,7 @@ pub enum FrameError {
     #[error("malformed frame of type {0:#04x}")]
     Malformed(u8),
     /// A field is larger than its bound.
-    #[error("frame of type {kind:#04x} with {what} of {found}; the limit is {max}")]
+    #[error("frame of type {kind:#04x} with {found} {what}; the limit is {max}")]
     TooLarge {
         /// Type of the frame.
         kind: u8,

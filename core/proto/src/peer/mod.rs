@@ -26,6 +26,8 @@ mod decode;
 mod encode;
 mod kind;
 mod message;
+#[cfg(test)]
+mod tests;
 
 pub use batch::{BATCH_BYTES_MAX, Batch, BatchWriter, Frames, decode_batch};
 pub use decode::{Decoded, FrameError};
