@@ -87,6 +87,15 @@ impl Drop for BatchWriter<'_> {
     }
 }
 
+/// Appends a batch with this body, which need not be frames: what a faulty peer or one of another version
+/// sends, for tests. Appends nothing if no batch can have this length.
+pub fn write_batch(body: &[u8], out: &mut Vec<u8>) {
+    if !body.is_empty() && body.len() <= BATCH_BYTES_MAX {
+        out.extend_from_slice(&header(body));
+        out.extend_from_slice(body);
+    }
+}
+
 /// Reads the batch at the start of `bytes`: its frames, and the number of bytes it takes. None if it is not
 /// complete yet.
 ///
@@ -134,7 +143,7 @@ impl<'a> IntoIterator for Batch<'a> {
 /// An iterator over the frames of a batch. The first error ends it.
 #[derive(Clone, Debug)]
 pub struct Frames<'a> {
-    pub(super) rest: Reader<'a>,
+    rest: Reader<'a>,
 }
 
 impl<'a> Iterator for Frames<'a> {

@@ -29,7 +29,7 @@ mod message;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{BATCH_BYTES_MAX, Batch, BatchWriter, Frames, decode_batch};
+pub use batch::{BATCH_BYTES_MAX, Batch, BatchWriter, Frames, decode_batch, write_batch};
 pub use decode::{Decoded, FrameError};
 pub use message::{KeyDigest, Message};
 

@@ -174,6 +174,18 @@ fn bytes_behind_the_known_fields_are_skipped() {
 }
 
 #[test]
+fn bodies_without_a_batch_are_not_written() {
+    let mut bytes = Vec::new();
+    write_batch(&[], &mut bytes);
+    write_batch(&vec![0; BATCH_BYTES_MAX + 1], &mut bytes);
+    assert!(bytes.is_empty());
+    write_batch(&vec![0; BATCH_BYTES_MAX], &mut bytes);
+    let (batch, taken) = decode_batch(&bytes).unwrap().unwrap();
+    assert_eq!(taken, bytes.len());
+    assert_eq!(batch.frames().next(), Some(Err(FrameError::Length(0))));
+}
+
+#[test]
 fn unknown_types_are_skipped_or_end_the_link() {
     assert_eq!(frame(&[2, 0x7f, 1]), Ok(Decoded::Skipped(0x7f)));
     assert_eq!(frame(&[2, 0xff, 1]), Err(FrameError::UnknownType(0xff)));
@@ -199,7 +211,10 @@ fn frames_without_their_bytes_are_errors() {
 
 #[test]
 fn an_error_ends_a_batch() {
-    let mut frames = Frames { rest: Reader(&[1, kind::GREETED, 1, 0xff, 1, kind::GREETED]) };
+    let mut bytes = Vec::new();
+    write_batch(&[1, kind::GREETED, 1, 0xff, 1, kind::GREETED], &mut bytes);
+    let (batch, _) = decode_batch(&bytes).unwrap().unwrap();
+    let mut frames = batch.frames();
     assert_eq!(frames.next(), Some(Ok(Decoded::Message(Message::Greeted))));
     assert_eq!(frames.next(), Some(Err(FrameError::UnknownType(0xff))));
     assert_eq!(frames.next(), None);
@@ -325,7 +340,13 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_batches_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+    fn any_bytes_are_batches_or_an_error(
+        bytes in prop::collection::vec(any::<u8>(), 0..60),
+        is_body: bool,
+    ) {
+        let mut batch = Vec::new();
+        write_batch(&bytes, &mut batch);
+        let bytes = if is_body { batch } else { bytes };
         if let Ok(Some((batch, taken))) = decode_batch(&bytes) {
             prop_assert!(taken <= bytes.len());
             prop_assert!(batch.frames().count() < taken);
