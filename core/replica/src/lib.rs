@@ -1,52 +1,42 @@
-//! What one node knows, and how nodes come to agree on it.
+//! What one server stores, and how servers come to agree on it.
 //!
-//! Every origin numbers its own updates; a node keeps, for each origin and key, what that origin last
-//! wrote, and how far it holds the origin's stream. Streams flow along one tree each, chosen by who
-//! delivers first. Values are opaque: they are compared and copied, never read.
+//! Four machines, each with its own state: the *table* stores one record for each key, the greatest that was met;
+//! *streams* number what each origin writes, and carry it once to every server; *links* know what each peer holds,
+//! and compare by buckets what no stream can promise; the *herd* knows which incarnations are alive. `replica.rs`
+//! composes them. `docs/replication.md` says why all servers become equal.
 //!
-//! Nothing here knows a wire format, a socket or a clock; time is an argument, messages are values.
-//!
-//! Absent on purpose: queues. What a link still has to be told is a position in a log of arrivals, so a
-//! neighbour that is slow, frozen or away costs no memory.
+//! Values are opaque: they are compared and copied, never read. Nothing here knows a socket or a clock; time is
+//! an argument, messages are values. Absent on purpose: queues. What a link still has to be sent is a position
+//! in a log, so a peer that is slow, hung or away costs no memory.
 
-mod allowance;
-mod audit;
-mod by_origin;
-mod census;
-mod collect;
-mod expiry;
-mod feed;
-mod intake;
+mod clock;
+mod faults;
+mod herd;
+mod ids;
 mod journal;
-mod key_bytes;
-mod lag;
-mod link;
-mod log;
-mod members;
-mod mutants;
-mod origin;
+mod links;
 mod output;
 mod replica;
-mod send;
 mod settings;
-mod snapshot;
-mod stable;
-mod store;
-mod sums;
+mod status;
+mod streams;
+mod table;
 #[cfg(test)]
 mod tests;
 mod ticks;
 mod tuning;
+mod walk;
 
-pub use audit::{AuditReport, Verdict};
-pub use census::{Census, StreamState};
-pub use feed::Cursor;
-pub use journal::{JournalId, Journaled, Restore, RestoreError, Told};
-pub use members::{Held, MemberState, Word};
 #[cfg(feature = "mutants")]
-pub use mutants::Mutant;
-pub use origin::Origin;
-pub use output::{Event, Fault, Happenings, Output, Sink};
+pub use faults::Mutant;
+pub use herd::{MemberState, Word};
+pub use herd_proto::Record;
+pub use ids::{LinkId, Origin};
+pub use journal::{JournalId, Told};
+pub use links::{ComparisonReport, Verdict};
+pub use output::{Event, Fault, Output, ReplicaStats, Sink};
 pub use replica::Replica;
-pub use settings::{Applied, LinkId, Record, Redundancy, Settings};
+pub use settings::{Applied, Redundancy, Settings};
+pub use status::{Census, Held, StreamState};
+pub use table::Cursor;
 pub use tuning::Tuning;

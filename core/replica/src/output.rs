@@ -1,6 +1,6 @@
-//! What comes out of a replica: effects, faults of neighbours, events for the log, and counts.
+//! What comes out of a replica: effects, faults of peers, events for the log, and counts.
 
-use crate::settings::LinkId;
+use crate::ids::LinkId;
 use herd_proto::peer::Message;
 
 /// One effect.
@@ -10,151 +10,153 @@ pub enum Output {
     Transmit(LinkId),
     /// This link cannot go on; close it.
     Close(LinkId, Fault),
-    /// There is something to write down: [`poll_journal`](crate::Replica::poll_journal).
+    /// There is something to persist: [`poll_journal`](crate::Replica::poll_journal).
     Journal,
-    /// Own updates up to here are safe: replies that waited for that may go out.
+    /// Changes up to here are persisted: replies that waited for that may go out.
     Journaled(u64),
     /// For the log.
     Event(Event),
 }
 
 /// What the other side of a link did wrong.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// It named an origin that it had not introduced.
     #[error("origin {0} was not introduced")]
     UnknownOrigin(u16),
-    /// There are too many origins.
-    #[error("too many origins")]
-    TooManyOrigins,
-    /// A record lies further in the future than any right clock can make it.
-    #[error("a record is {ahead_s} s ahead of this server's clock: one of the two clocks is wrong")]
-    ClockAhead {
-        /// How far.
-        ahead_s: i64,
+    /// It committed a part of a stream that builds on more than this server holds.
+    #[error("a commit from {from} of a stream that is held up to {held}")]
+    UnknownCommit {
+        /// What the commit builds on.
+        from: u64,
+        /// What is held.
+        held: u64,
     },
+    /// A number that no stream ever reaches.
+    #[error("the number {0} is out of range")]
+    OutOfRange(u64),
+    /// An incarnation of the future.
+    #[error("incarnation {incarnation} of {server} is more than a day ahead of the clock")]
+    IncarnationAhead {
+        /// The server it names.
+        server: Box<str>,
+        /// The incarnation.
+        incarnation: u64,
+    },
+    /// More was asked for at once than a peer may have open.
+    #[error("more than {0} digests asked for at once")]
+    AskedTooMuch(usize),
+    /// An answer that was not asked for.
+    #[error("an answer that was not asked for")]
+    NotAsked,
 }
 
 /// Something an operator may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Everything is being fetched from one neighbour.
-    BootstrapBegun(LinkId),
-    /// It has arrived.
-    BootstrapEnded(LinkId),
-    /// It has not: the link was lost.
-    BootstrapBroken(LinkId),
-    /// Records of an origin that is gone were issued again.
-    Adopted {
-        /// How many.
-        records: usize,
-    },
-    /// A neighbour lacked records though it was to hold them; they were issued again. Some invariant does
-    /// not hold: an alarm.
-    AuditRepaired {
+    /// A peer holds what its streams alone cannot bring: buckets are compared.
+    CatchingUp(LinkId),
+    /// Everything that peer held has arrived.
+    CaughtUp(LinkId),
+    /// This server lacked records that it claimed to hold. Some invariant does not hold: an alarm.
+    Repaired {
         /// How many.
         records: u64,
     },
-    /// A neighbour holds more of this node's stream than this node has written: it has lost memory,
-    /// and needs a new incarnation.
+    /// A peer holds more of this server's stream than this server has written: it needs a new incarnation.
     OwnStreamAhead,
-    /// Another life of this node's name began later than this one, by its incarnation: this machine's
-    /// clock was set back, or two servers of one name live.
-    LaterLife {
-        /// Its incarnation.
+    /// Another incarnation of this server's name is later than this one: the clock was set back, or two processes
+    /// have one name.
+    LaterIncarnation {
+        /// That incarnation.
         incarnation: u64,
     },
+    /// An origin has ended: its stream was dropped, its records stay.
+    OriginEnded {
+        /// The server's name.
+        server: Box<str>,
+        /// The incarnation that ended.
+        incarnation: u64,
+    },
+    /// No stream is left for one more origin: what it writes spreads by buckets, slower.
+    OriginsFull,
 }
 
 /// Things that happened, counted for those who want to know whether they ever do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Happenings {
-    /// Entries taken in for the first time.
+pub struct ReplicaStats {
+    /// Entries of streams taken in for the first time.
     pub entries: u64,
     /// Entries that had come another way before.
     pub duplicates: u64,
-    /// Entries sent.
+    /// Entries of streams sent.
     pub sent: u64,
-    /// Rounds of sweeping begun.
-    pub sweeps: u64,
+    /// Scans begun by links that are behind.
+    pub scans: u64,
     /// Subscriptions moved because nothing came.
     pub resubscriptions: u64,
-    /// Records issued again.
-    pub adopted: u64,
-    /// Snapshots begun.
-    pub snapshots: u64,
-    /// Snapshots that broke off.
-    pub snapshots_broken: u64,
-    /// Snapshots begun anew because what they were sent from changed under them.
-    pub snapshots_anew: u64,
-    /// Entries that a snapshot showed to be superfluous.
-    pub discarded: u64,
-    /// Superseded entries collected.
-    pub collected: u64,
-    /// Tombstones collected.
-    pub tombstones_collected: u64,
-    /// Keys removed since nothing was heard of them for long.
-    pub expired: u64,
-    /// Tombstones written again because another server had dropped them too early for a late report.
-    pub tombstones_repeated: u64,
-    /// Entries that were withheld from a link until they were committed.
-    pub withheld_sent: u64,
-    /// Comparisons with a neighbour that came to an end.
-    pub audits: u64,
-    /// Buckets of keys that differed in one.
-    pub audit_doubts: u64,
-    /// Commits that came too early to be used.
-    pub commits_ignored: u64,
+    /// Records received in comparisons, new or not.
+    pub fetched: u64,
+    /// Those of them that changed something.
+    pub fetched_new: u64,
+    /// Records sent in comparisons.
+    pub donated: u64,
+    /// Comparisons that came to an end.
+    pub comparisons: u64,
+    /// Comparisons in which something differed.
+    pub comparisons_differing: u64,
+    /// Records that this server claimed to hold and lacked: each is an alarm.
+    pub repairs: u64,
+    /// Origins that have ended.
+    pub origins_ended: u64,
+    /// Keys erased because their record had expired.
+    pub erased: u64,
+    /// Records that came and were not due yet.
+    pub futures: u64,
 }
 
-impl Happenings {
-    /// Adds up.
+impl ReplicaStats {
+    /// Adds up what several replicas counted.
     pub fn add(&mut self, other: &Self) {
         let Self {
             entries,
             duplicates,
             sent,
-            sweeps,
+            scans,
             resubscriptions,
-            adopted,
-            snapshots,
-            snapshots_broken,
-            snapshots_anew,
-            discarded,
-            collected,
-            tombstones_collected,
-            expired,
-            tombstones_repeated,
-            withheld_sent,
-            audits,
-            audit_doubts,
-            commits_ignored,
-        } = other;
+            fetched,
+            fetched_new,
+            donated,
+            comparisons,
+            comparisons_differing,
+            repairs,
+            origins_ended,
+            erased,
+            futures,
+        } = *other;
         self.entries += entries;
         self.duplicates += duplicates;
         self.sent += sent;
-        self.sweeps += sweeps;
+        self.scans += scans;
         self.resubscriptions += resubscriptions;
-        self.adopted += adopted;
-        self.snapshots += snapshots;
-        self.snapshots_broken += snapshots_broken;
-        self.snapshots_anew += snapshots_anew;
-        self.discarded += discarded;
-        self.collected += collected;
-        self.tombstones_collected += tombstones_collected;
-        self.expired += expired;
-        self.tombstones_repeated += tombstones_repeated;
-        self.withheld_sent += withheld_sent;
-        self.audits += audits;
-        self.audit_doubts += audit_doubts;
-        self.commits_ignored += commits_ignored;
+        self.fetched += fetched;
+        self.fetched_new += fetched_new;
+        self.donated += donated;
+        self.comparisons += comparisons;
+        self.comparisons_differing += comparisons_differing;
+        self.repairs += repairs;
+        self.origins_ended += origins_ended;
+        self.erased += erased;
+        self.futures += futures;
     }
 }
 
-/// Takes messages for one link.
+/// Takes what is to be sent.
 pub trait Sink {
-    /// Takes one.
+    /// One message.
     fn put(&mut self, message: &Message<'_>);
-    /// Whether no more should be put for now.
+
+    /// Whether no more should be put.
     fn is_full(&self) -> bool;
 }

@@ -1,93 +1,92 @@
-//! The state machine: records and messages in, messages and events out.
+//! Four machines composed: [`Table`], [`Streams`], [`Links`], [`Herd`]. Records and messages in, messages and
+//! events out.
 
-use crate::audit::Audit;
-use crate::collect::Collector;
-use crate::expiry::Expiry;
-use crate::feed::Feed;
+use crate::clock::Clock;
+use crate::faults::{Faults, Mutant};
+use crate::herd::{Herd, Met};
+use crate::ids::{KeyIx, LinkId, Origin, OriginIx};
 use crate::journal::Journals;
-use crate::link::{Link, SnapshotOut};
-use crate::members::{Member, Members};
-use crate::mutants::Mutant;
-use crate::origin::{Origin, OriginIx, Stream};
-use crate::output::{Event, Fault, Happenings, Output};
-use crate::settings::{Applied, LinkId, Record, Settings};
-use crate::snapshot::Bootstrap;
-use crate::store::{Entry, EntryIx, KeyIx, Store};
-use crate::ticks::{TICK, TICK_IDLE};
-use herd_proto::peer::Message;
-use herd_proto::{Instant, Now};
-use std::collections::{BTreeMap, VecDeque};
+use crate::links::{Link, Links};
+use crate::output::{Event, Fault, Output, ReplicaStats};
+use crate::settings::{Applied, Settings};
+use crate::streams::Streams;
+use crate::table::{Changes, Cursor, Order, Put, Table};
+use crate::walk::Walk;
+use herd_proto::{Instant, Now, Record};
+use std::collections::VecDeque;
 use std::time::Duration;
 
-/// One node's knowledge, and its part in the herd's agreement.
+/// An incarnation further beyond the clock than this was made by a clock that is wrong, or up.
+const INCARNATION_AHEAD_MAX: Duration = Duration::from_hours(24);
+
+/// What one server stores, and its part in the herd's agreement.
 ///
 /// Feed it with [`update`](Self::update), [`handle`](Self::handle) and the link calls; drain
 /// [`poll_output`](Self::poll_output) after each; fetch what goes out with
 /// [`poll_transmit`](Self::poll_transmit); call [`handle_timeout`](Self::handle_timeout) when
 /// [`poll_timeout`](Self::poll_timeout) has come.
 ///
-/// The newest record of a key is the greatest by (effective time, tombstone, value bytes, origin).
+/// The newest record of a key is the greatest by [`Record::rank`].
 #[derive(Debug)]
 pub struct Replica {
     pub(crate) settings: Settings,
-    pub(crate) store: Store,
-    pub(crate) streams: Vec<Stream>,
-    pub(crate) links: BTreeMap<LinkId, Link>,
-    pub(crate) members: Members,
-    pub(crate) collector: Collector,
-    pub(crate) happenings: Happenings,
-    pub(crate) feed: Feed,
-    pub(crate) audit: Audit,
+    pub(crate) faults: Faults,
+    pub(crate) table: Table,
+    pub(crate) changes: Changes,
+    pub(crate) streams: Streams,
+    pub(crate) links: Links,
+    pub(crate) herd: Herd,
     pub(crate) journals: Journals,
-    pub(crate) expiry: Expiry,
-    pub(crate) bootstrap: Option<Bootstrap>,
+    pub(crate) clock: Clock,
+    pub(crate) walk: Walk,
+    pub(crate) stats: ReplicaStats,
     pub(crate) outputs: VecDeque<Output>,
-    /// How often a floor was raised, so that links need not look at all of them each time.
-    pub(crate) floors_raised: u64,
-    /// The same of graves.
-    pub(crate) graves_raised: u64,
     pub(crate) ticked: Instant,
     pub(crate) busy: bool,
+    /// The last token of a question, and the last seed of a list.
+    pub(crate) token: u64,
+    /// Records that came, or stayed, without a label, counted.
+    pub(crate) unlabeled: u64,
     changed: bool,
-    /// Keys that show something else than before, if somebody wants to hear of them.
+    /// Keys that store something else than before, once a watcher has asked for them.
     changed_keys: Option<Vec<KeyIx>>,
 }
 
 impl Replica {
-    /// One that knows nothing.
+    /// One that stores nothing.
     pub fn new(settings: Settings, now: Now) -> Self {
-        let mut store = Store::new(settings.seed);
-        store.ties.ignore_tombstone = settings.is(Mutant::TieIgnoresTombstone);
-        store.ties.ignore_value = settings.is(Mutant::TieIgnoresValue);
-        let me = store.add_origin(settings.origin.clone());
-        debug_assert_eq!(me, Some(OriginIx::ME));
-        let stream = Stream::new(OriginIx::ME, settings.tuning.segment_arrivals, now.instant);
+        let segment = settings.tuning.segment_arrivals;
+        let faults = Faults::of(&settings.tuning);
         Self {
-            members: Members::new(&settings, now.instant),
-            settings,
-            store,
-            streams: vec![stream],
-            links: BTreeMap::new(),
-            collector: Collector::default(),
-            happenings: Happenings::default(),
-            feed: Feed::default(),
-            audit: Audit::default(),
+            faults,
+            table: Table::new(settings.seed, Order(faults)),
+            changes: Changes::new(segment),
+            streams: Streams::new(settings.origin.clone(), segment, now.instant),
+            links: Links::default(),
+            herd: Herd::new(&settings.origin, &settings.members, now.instant),
             journals: Journals::default(),
-            expiry: Expiry::new(now.instant),
-            bootstrap: None,
+            clock: Clock::new(now),
+            walk: Walk::new(now.instant),
+            stats: ReplicaStats::default(),
             outputs: VecDeque::new(),
-            floors_raised: 0,
-            graves_raised: 0,
             ticked: now.instant,
             busy: true,
+            token: settings.seed,
+            unlabeled: 0,
             changed: false,
             changed_keys: None,
+            settings,
         }
     }
 
-    /// Keys whose newest record is no tombstone; some of them may have expired a moment ago.
+    /// Keys whose record is no tombstone; some of them may have expired.
     pub fn len(&self) -> usize {
-        self.store.alive()
+        self.table.alive()
+    }
+
+    /// Keys, those with tombstones, with expired and with future records among them: what memory is taken for.
+    pub fn keys(&self) -> usize {
+        self.table.len()
     }
 
     /// Whether no key is known.
@@ -95,14 +94,9 @@ impl Replica {
         self.len() == 0
     }
 
-    /// Whether everything is being fetched, so that less may be known than the herd knows.
-    pub fn is_bootstrapping(&self) -> bool {
-        self.bootstrap.is_some()
-    }
-
     /// What has happened so far.
-    pub fn happenings(&self) -> Happenings {
-        self.happenings
+    pub fn stats(&self) -> ReplicaStats {
+        self.stats
     }
 
     /// The next effect; drain after every call that feeds.
@@ -110,456 +104,403 @@ impl Replica {
         self.outputs.pop_front()
     }
 
-    /// Whether the view of any key has changed since this was last asked.
+    /// Whether what any key stores has changed since this was last asked.
     pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
 
-    /// From now on [`poll_changed_place`](Self::poll_changed_place) tells of what changes; to be asked after every
+    // ---- looking ----
+
+    /// From now on [`poll_changed_place`](Self::poll_changed_place) names what changes; to be asked after every
     /// call that feeds, so that it stays short.
     pub fn watch_places(&mut self) {
         self.changed_keys.get_or_insert_default();
     }
 
-    /// The place of a key that shows something else than before, or nothing any more; a key may be told several
-    /// times, and by then show something else again.
+    /// The slot of a key that stores something else than before, or nothing any more; a key may be named several
+    /// times, and by then store something else again.
     pub fn poll_changed_place(&mut self) -> Option<u32> {
         self.changed_keys.as_mut()?.pop().map(|key| key.0)
     }
 
-    /// What the key at a place shows; none for a tombstone. See [`walk`](Self::walk) for what a place is.
+    /// What the key in a slot stores; none for a tombstone. See [`walk`](Self::walk) for what a slot is.
     pub fn shown_at(&self, place: u32) -> Option<Record<'_>> {
-        let (_, winner) =
-            self.store.winner(KeyIx(place)).filter(|(_, winner)| !winner.tombstone)?;
-        Some(self.store.record(winner))
+        self.table.record(KeyIx(place)).filter(|record| !record.tombstone)
     }
 
-    /// What the keys at these places show is about to be asked for: it is brought near. Changes nothing.
+    /// Prefetches what is stored in these slots. A hint; no effect on results.
     pub fn expect_shown(&self, places: &[u32]) {
-        self.store.touch(places);
+        self.table.touch(places);
     }
 
-    /// Places of keys, taken or not.
+    /// Slots of keys, used or not.
     pub fn places(&self) -> u32 {
-        self.store.key_slots()
+        self.table.slots()
     }
 
-    fn note_changed(&mut self, key: KeyIx) {
-        self.changed = true;
-        self.feed.note(key, &mut self.store);
-        if let Some(changed) = self.changed_keys.as_mut().filter(|c| c.last() != Some(&key)) {
-            changed.push(key);
-        }
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) is due.
-    pub fn poll_timeout(&self) -> Instant {
-        self.ticked + if self.busy { TICK } else { TICK_IDLE }
-    }
-
-    /// The newest record of `key`; a tombstone too, and what [`has_expired`](Self::has_expired).
+    /// The record of `key`; a tombstone too, and one that [`has_expired`](Self::has_expired).
     pub fn get(&self, key: &[u8]) -> Option<Record<'_>> {
-        let (_, entry) = self.store.winner(self.store.find(key)?)?;
-        Some(self.store.record(entry))
+        self.table.record(self.table.find(key)?)
     }
 
-    /// All newest records, in no order that means anything; those too that have expired.
+    /// All records, tombstones and expired ones among them, in no order that means anything.
     pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        let winners = self.store.all_entries().filter(|(at, entry)| {
-            self.store.winner(entry.key()).is_some_and(|(winner, _)| winner == *at)
-        });
-        winners.map(|(_, entry)| self.store.record(entry))
+        self.table.all().filter_map(|key| self.table.record(key))
     }
 
-    /// Hands the newest records of the keys at so many places to `take`, tombstones left out; returns where to
-    /// go on, none at the end. A key keeps its place for as long as anything is known of it, so whoever walks
-    /// over all places meets every key that is known meanwhile.
+    /// Records that are not due yet.
+    pub fn futures(&self) -> impl Iterator<Item = Record<'_>> {
+        self.table.futures(KeyIx(0)).filter_map(|key| self.table.future(key))
+    }
+
+    /// Hands the records in the next `places` slots to `take`, tombstones left out; returns where to go on, none at
+    /// the end. A key keeps its slot for as long as anything is stored of it, so a walk over all slots meets
+    /// every key that is known meanwhile.
     pub fn walk(&self, from: u32, places: u32, mut take: impl FnMut(Record<'_>)) -> Option<u32> {
-        let all = self.store.key_slots();
+        let all = self.table.slots();
         let end = from.saturating_add(places).min(all);
-        for key in (from..end).map(KeyIx) {
-            let winner = self.store.winner(key).filter(|(_, winner)| !winner.tombstone);
-            if let Some((_, winner)) = winner {
-                take(self.store.record(winner));
-            }
-        }
+        (from..end).filter_map(|place| self.shown_at(place)).for_each(&mut take);
         (end < all).then_some(end)
     }
 
-    /// Every origin with the version held here.
+    /// Every origin that is alive, with the version held here.
     pub fn versions(&self) -> impl Iterator<Item = (&Origin, u64)> {
-        let numbered = (0..).map(OriginIx).zip(&self.streams);
-        numbered.filter_map(|(at, stream)| Some((self.store.origin(at)?, stream.version)))
+        self.streams.iter().map(|(_, stream)| (&stream.origin, stream.version))
     }
 
-    /// Updates of these keys are about to come, 64 at most, in this order: what is known of them is brought near.
-    /// Returns their places, in some order. Changes nothing but how long the updates take.
+    /// The next record behind `cursor` that was not stored before; tombstones are left out, and what came from
+    /// `reader` itself. None if there is none for now.
+    pub fn poll_feed(&mut self, cursor: &mut Cursor, reader: LinkId) -> Option<Record<'_>> {
+        while let Some(key) = self.next_change(cursor) {
+            let is_echo = self.table.came_from(key, reader);
+            if !is_echo && self.table.record(key).is_some_and(|record| !record.tombstone) {
+                return self.table.record(key);
+            }
+        }
+        None
+    }
+
+    /// The same with tombstones and from every link, for watchers.
+    pub fn poll_change(&mut self, cursor: &mut Cursor) -> Option<Record<'_>> {
+        while let Some(key) = self.next_change(cursor) {
+            if self.table.record(key).is_some() {
+                return self.table.record(key);
+            }
+        }
+        None
+    }
+
+    /// Where a cursor stands that has been shown all that there is now.
+    pub fn feed_end(&mut self) -> Cursor {
+        self.changes.keep();
+        self.changes.end()
+    }
+
+    fn next_change(&mut self, cursor: &mut Cursor) -> Option<KeyIx> {
+        self.changes.keep();
+        self.changes.next(cursor, &self.table)
+    }
+
+    // ---- clients ----
+
+    /// Prefetches up to 64 keys whose updates follow in this order, and returns their slots in some order. A hint;
+    /// no effect on results.
     pub fn expect<'a>(&mut self, keys: impl Iterator<Item = &'a [u8]>) -> &[u32] {
-        self.store.expect(keys)
+        self.table.expect(keys)
     }
 
-    /// A client of this node says something. Stored and spread if newer than what is known.
+    /// A client of this server says something. Stored and spread if it is newer than what is known.
     pub fn update(&mut self, record: Record<'_>, now: Now) -> Applied {
-        let key = self.store.find_expected(record.key);
-        let known = key.and_then(|key| self.store.winner(key));
-        if known.is_some_and(|(_, known)| record.rank() <= self.store.record(known).rank())
+        self.update_from(record, None, now)
+    }
+
+    /// A peer that knows no streams says something: taken as an update of this server's own, but not
+    /// sent back to that peer.
+    pub fn relay(&mut self, record: Record<'_>, from: LinkId, now: Now) -> Applied {
+        self.update_from(record, Some(from), now)
+    }
+
+    fn update_from(&mut self, record: Record<'_>, from: Option<LinkId>, now: Now) -> Applied {
+        let key = self.table.find_expected(record.key);
+        let known = key.and_then(|key| self.table.record(key));
+        if known.is_some_and(|known| record.rank() <= known.rank())
             || self.has_expired(&record, now.unix)
         {
             return Applied::NotNewer;
         }
-        self.issue_at(key, record, now)
-    }
-
-    /// A neighbour that knows no streams says something: taken as an update of this node's own, but not
-    /// told back to that neighbour.
-    pub fn relay(&mut self, record: Record<'_>, from: LinkId, now: Now) -> Applied {
-        let applied = self.update(record, now);
-        if applied == Applied::Newer
-            && let Some(key) = self.store.find(record.key)
-            && let Some(at) = self.store.entry_of(key, OriginIx::ME)
-            && let Some(entry) = self.store.entry_mut(at)
-        {
-            entry.set_from(from.0);
-        }
-        applied
-    }
-
-    /// Whether all that a neighbour was heard to hold is held here.
-    pub fn is_caught_up(&self, id: LinkId) -> bool {
-        let Some(link) = self.links.get(&id) else { return false };
-        let holds = |(origin, &version): (OriginIx, &u64)| {
-            self.streams.get(origin.at()).is_some_and(|stream| stream.version >= version)
-        };
-        link.greeted && self.bootstrap.is_none() && link.heard.iter().all(holds)
+        self.issue(key, record, from, now)
     }
 
     /// Forgets a key, here and everywhere: above whatever is known of it. False if nothing is.
     pub fn forget(&mut self, key: &[u8], now: Now) -> bool {
-        let Some(known) = self.get(key).filter(|known| !known.tombstone) else { return false };
-        let effective_ns = known.effective_ns.max(now.unix.nanos());
-        let record = Record { key, effective_ns, tombstone: true, value: &[] };
-        self.issue(record, now) == Applied::Newer
+        let Some(at) = self.table.find(key) else { return false };
+        let Some(known) = self.table.record(at).filter(|known| !known.tombstone) else {
+            return false;
+        };
+        let record = Record {
+            key,
+            effective_ns: known.effective_ns.max(now.unix.nanos()),
+            received_ns: now.unix.nanos(),
+            tombstone: true,
+            value: &[],
+        };
+        self.issue(Some(at), record, None, now) == Applied::Newer
     }
 
-    /// Writes to this node's own stream.
-    pub(crate) fn issue(&mut self, record: Record<'_>, now: Now) -> Applied {
-        self.issue_at(self.store.find(record.key), record, now)
+    /// A record that was stamped by this server while its clock was ahead, and is not due yet by the right one, is
+    /// issued again, bounded by the right one. False if there is none.
+    pub fn reissue(&mut self, key: &[u8], now: Now) -> bool {
+        let Some(at) = self.table.find(key) else { return false };
+        let Some(future) = self.take_future(at) else { return false };
+        let record = future.with_key(key);
+        let latest = now.unix.saturating_add(self.settings.future_skew_max).nanos();
+        let record = Record {
+            effective_ns: record.effective_ns.min(latest),
+            received_ns: record.received_ns.min(now.unix.nanos()),
+            ..record
+        };
+        self.update(record, now) == Applied::Newer
     }
 
-    fn issue_at(&mut self, key: Option<KeyIx>, record: Record<'_>, now: Now) -> Applied {
-        let Some(stream) = self.streams.first_mut() else { return Applied::Full };
-        let sequence = stream.version + 1;
-        if !self.put(key, record, OriginIx::ME, sequence, None, now) {
+    /// Writes to this server's own stream.
+    fn issue(
+        &mut self,
+        key: Option<KeyIx>,
+        record: Record<'_>,
+        from: Option<LinkId>,
+        now: Now,
+    ) -> Applied {
+        let sequence = self.streams.version(OriginIx::ME) + 1;
+        if self.put(key, record, Some((OriginIx::ME, sequence)), from, now).is_none() {
             return Applied::Full;
         }
-        if let Some(stream) = self.streams.first_mut() {
+        if let Some(stream) = self.streams.get_mut(OriginIx::ME) {
             stream.version = sequence;
         }
         Applied::Newer
     }
 
-    /// Puts what an origin wrote under a key, which was found at `key` if it is known.
+    /// A record that was read from a disk, before any link is opened. Stored if it is greater than what is stored
+    /// and has not expired; no stream carries it.
+    pub fn load(&mut self, record: Record<'_>, now: Now) {
+        if !self.has_expired(&record, now.unix) {
+            self.put(self.table.find(record.key), record, None, None, now);
+        }
+    }
+
+    // ---- storing ----
+
+    /// Puts a record, which `at` of a stream may speak of, under a key that was found at `key` if it is known. None
+    /// if nothing was kept.
     pub(crate) fn put(
         &mut self,
         key: Option<KeyIx>,
         record: Record<'_>,
-        origin: OriginIx,
-        sequence: u64,
+        at: Option<(OriginIx, u64)>,
         from: Option<LinkId>,
         now: Now,
-    ) -> bool {
-        if !self.journals.are_none()
-            && let Some(key) = key
-            && let Some(at) = self.store.entry_of(key, origin)
-            && let Some(entry) = self.store.entry(at)
-            // What lost to this, and is gone here, stands in the journal still and would not lose to what comes.
-            && (entry.tombstone || self.store.record(entry).rank() > record.rank())
-        {
-            self.note_gone(key);
-        }
-        let from = from.map(|link| link.0);
-        let Some(put) = self.store.put(key, record, origin, sequence, from) else {
-            return false;
+    ) -> Option<Put> {
+        let label = match at {
+            Some((origin, sequence)) => Some(self.streams.next_label(origin, sequence, from)?),
+            None => None,
         };
-        let Some(stream) = self.streams.get_mut(origin.at()) else { return false };
-        stream.seen = stream.seen.max(sequence);
-        stream.progressed = now.instant;
-        let mut arrival = stream.log.append(put.entry, sequence, &self.store);
-        if let Some(retired) = put.retired
-            && self.settings.is(Mutant::ArrivalKept)
+        let is_future = self.is_future(&record, now.unix);
+        self.stats.futures += u64::from(is_future);
+        let streams = &self.streams;
+        let is_live = |label: &_| {
+            streams.is_live(label) && !self.faults.make(Mutant::SupersededUnlabeled)
+        };
+        let put = if !is_future {
+            self.table.put(key, record, label, is_live)?
+        } else if self.keeps_future(key, &record, now) {
+            self.table.put_future(key, record, label, is_live)?
+        } else {
+            // What the key stores goes in its place.
+            self.table.put_label(key?, label?, is_live)
+        };
+        if let Some(label) = label {
+            self.streams.arrived(put.key, label, put.retired, &self.table, now.instant);
+            self.stir(label.origin);
+        } else if put.changed {
+            self.unlabeled += 1;
+        }
+        if let (None, Some(link)) = (label, from)
+            && put.changed
         {
-            arrival = retired;
+            self.table.set_from(put.key, link);
         }
-        if let Some(entry) = self.store.entry_mut(put.entry) {
-            entry.arrival = arrival;
-        }
-        if let Some(retired) = put.retired {
-            stream.log.retire(retired, &self.store);
-        }
-        if put.changed
-            && let Some(key) = self.store.entry(put.entry).map(Entry::key)
-        {
-            self.note_changed(key);
-        }
-        if let Some(loser) = put.loser {
-            if self.store.list(loser, true) {
-                self.collector.note_loser(loser);
-            } else {
-                // It stands for another entry now, about which other things may decide.
-                self.collector.unsettle();
+        if put.changed {
+            self.note_changed(put.key);
+            if !is_future && self.table.has_futures() {
+                self.drop_far_future(put.key, now);
             }
         }
-        if record.tombstone {
-            self.collector.note_tombstone(put.entry, sequence);
-        }
         self.busy = true;
-        self.stir(origin);
-        true
+        Some(put)
+    }
+
+    pub(crate) fn note_changed(&mut self, key: KeyIx) {
+        self.changed = true;
+        self.changes.note(key, &mut self.table);
+        self.wake_journal();
+        if let Some(changed) = self.changed_keys.as_mut().filter(|c| c.last() != Some(&key)) {
+            changed.push(key);
+        }
+    }
+
+    /// Forgets a key with all that belongs to it.
+    pub(crate) fn erase(&mut self, key: KeyIx) {
+        let change = self.table.change(key);
+        let mut labels = Vec::new();
+        self.table.remove(key, |label| labels.push(label));
+        for label in labels {
+            if !self.streams.is_live(&label) {
+                continue;
+            }
+            let table = &self.table;
+            let counts = |key, arrival| table.bears(key, label.origin, arrival).is_some();
+            if let Some(stream) = self.streams.get_mut(label.origin) {
+                stream.log.retire(label.arrival, counts);
+            }
+        }
+        self.changes.forget(change, &self.table);
+        self.changed = true;
+        if let Some(changed) = &mut self.changed_keys {
+            changed.push(key);
+        }
     }
 
     /// There is something new of `origin` for the links that want it.
     pub(crate) fn stir(&mut self, origin: OriginIx) {
-        for (&id, link) in &mut self.links {
-            if link.wanted.contains(origin) {
+        for (&id, link) in &mut self.links.open {
+            if link.subscriptions.contains(origin) {
                 link.dirty.insert(origin);
-                if std::mem::take(&mut link.waiting) && !self.settings.is(Mutant::WakeForgotten) {
+                if std::mem::take(&mut link.waiting) && !self.faults.make(Mutant::WakeForgotten) {
                     self.outputs.push_back(Output::Transmit(id));
                 }
             }
         }
-        self.wake_journal();
     }
 
     pub(crate) fn wake(&mut self, id: LinkId) {
-        let waiting = self.links.get_mut(&id).map(|link| std::mem::take(&mut link.waiting));
+        let waiting = self.links.open.get_mut(&id).map(|link| std::mem::take(&mut link.waiting));
         if waiting == Some(true) {
             self.outputs.push_back(Output::Transmit(id));
         }
     }
 
+    pub(crate) fn wake_all(&mut self) {
+        let ids: Vec<_> = self.links.open.keys().copied().collect();
+        for id in ids {
+            self.wake(id);
+        }
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
     // ---- links ----
 
-    /// A link to a neighbour is up. Ask [`poll_transmit`](Self::poll_transmit) at once.
-    pub fn open_link(&mut self, id: LinkId, now: Now) {
-        self.links
-            .insert(id, Link::new(now.instant, now.instant + self.settings.tuning.audit_every));
+    /// A link to a server is up. Ask [`poll_transmit`](Self::poll_transmit) at once.
+    pub fn open_link(&mut self, id: LinkId, peer: &str, now: Now) {
+        self.links.open.insert(id, Link::new(id, peer, now.instant));
         self.busy = true;
     }
 
-    /// It is gone.
+    /// A link has ended.
     pub fn close_link(&mut self, id: LinkId, now: Now) {
-        let link = self.links.remove(&id);
-        for stream in &mut self.streams {
+        if self.links.close(id, now.instant).is_none() {
+            return;
+        }
+        for (_, stream) in self.streams.iter_mut() {
             stream.upstreams.retain(|&upstream| upstream != id);
         }
-        if self.bootstrap.as_ref().is_some_and(|bootstrap| bootstrap.link == id) {
-            if self.settings.is(Mutant::SnapshotBrokenCounts)
-                && let Some(begun) = self.bootstrap.as_mut().and_then(|b| b.begun.as_mut())
-            {
-                begun.versions = link.map(|link| link.heard).unwrap_or_default();
-                self.end_snapshot(id, now);
-            }
-            self.bootstrap = None;
-            self.happenings.snapshots_broken += 1;
-            self.outputs.push_back(Output::Event(Event::BootstrapBroken(id)));
+        let ids: Vec<_> = self.links.open.keys().copied().collect();
+        for id in ids {
+            self.decide(id, now);
         }
-        self.decide_all(now);
         self.busy = true;
     }
 
-    /// How long a message takes to a neighbour and back.
+    /// How long a message takes to a peer and back.
     pub fn set_round_trip(&mut self, id: LinkId, round_trip: Duration) {
-        if let Some(link) = self.links.get_mut(&id) {
+        if let Some(link) = self.links.open.get_mut(&id) {
             link.round_trip = round_trip;
         }
     }
 
-    /// A neighbour says something. On a link that has ended, by a fault of its other side too, nothing
-    /// is heard: what follows a message that was not taken would count it as taken.
-    pub fn handle(&mut self, id: LinkId, message: &Message<'_>, now: Now) {
-        if !self.links.contains_key(&id) {
-            return;
-        }
-        if let Err(fault) = self.try_handle(id, message, now) {
-            self.close_link(id, now);
-            self.outputs.push_back(Output::Close(id, fault));
-        }
-    }
+    // ---- origins ----
 
-    fn try_handle(&mut self, id: LinkId, message: &Message<'_>, now: Now) -> Result<(), Fault> {
-        match *message {
-            Message::Origin { number, server, incarnation } => {
-                self.meet(id, number, server, incarnation, now)
-            }
-            Message::Watermark { origin, version } => {
-                let origin = self.known(id, origin)?;
-                self.hear(id, origin, version, now);
-                Ok(())
-            }
-            Message::Floor { origin, sequence } => {
-                let origin = self.known(id, origin)?;
-                if let Some(link) = self.links.get_mut(&id) {
-                    link.floors_heard.raise(origin, sequence);
-                }
-                Ok(())
-            }
-            Message::Grave { origin, sequence } => {
-                let origin = self.known(id, origin)?;
-                self.raise_grave(origin, sequence);
-                Ok(())
-            }
-            Message::Greeted => {
-                if let Some(link) = self.links.get_mut(&id) {
-                    link.greeted = true;
-                }
-                self.decide(id, now);
-                Ok(())
-            }
-            Message::Subscribe { origin, from } => {
-                let origin = self.known(id, origin)?;
-                self.subscribed(id, origin, from, now);
-                Ok(())
-            }
-            Message::Unsubscribe { origin } => {
-                let origin = self.known(id, origin)?;
-                if let Some(link) = self.links.get_mut(&id) {
-                    link.wanted.remove(origin);
-                    link.dirty.remove(&origin);
-                }
-                Ok(())
-            }
-            Message::Entry { origin, sequence, key, effective_ns, tombstone, value } => {
-                let origin = self.known(id, origin)?;
-                let mut record = Record { key, effective_ns, tombstone, value };
-                self.check_clock(&record, now)?;
-                if self.settings.is(Mutant::ClampAtReceiver) {
-                    let latest = now.unix.saturating_add(self.settings.future_skew_max);
-                    record.effective_ns = effective_ns.min(latest.nanos());
-                }
-                self.take_in(id, origin, sequence, record, now);
-                Ok(())
-            }
-            Message::Commit { origin, from, to } => {
-                let origin = self.known(id, origin)?;
-                self.commit(id, origin, from, to, now);
-                Ok(())
-            }
-            Message::SnapshotRequest => {
-                if let Some(link) = self.links.get_mut(&id) {
-                    link.snapshot_out = Some(SnapshotOut::default());
-                }
-                self.wake(id);
-                Ok(())
-            }
-            Message::SnapshotBegin => {
-                self.begin_snapshot(id);
-                Ok(())
-            }
-            Message::SnapshotEnd => {
-                self.end_snapshot(id, now);
-                Ok(())
-            }
-            Message::Member { origin, counter, ref versions, about } => {
-                let origin = self.known(id, origin)?;
-                let known = |&(origin, version): &(u16, u64)| {
-                    self.known(id, origin).map(|origin| (origin, version))
-                };
-                let versions = versions.iter().map(known).collect::<Result<_, _>>()?;
-                let member = Member::heard(origin, counter, versions, about, now.instant);
-                self.hear_member(id, member);
-                Ok(())
-            }
-            Message::Left { origin, counter } => {
-                let origin = self.known(id, origin)?;
-                self.hear_member(id, Member::gone(origin, counter, now.instant));
-                Ok(())
-            }
-            Message::AuditRoot { is_answer, sum } => {
-                self.hear_root(id, is_answer, sum, now);
-                Ok(())
-            }
-            Message::AuditRanges { ref sums } => {
-                self.hear_ranges(id, sums, now);
-                Ok(())
-            }
-            Message::AuditBuckets { range, ref sums } => {
-                self.hear_buckets(id, range, sums);
-                Ok(())
-            }
-            Message::AuditKeys { bucket, is_answer, token, ref keys } => {
-                self.hear_keys(id, bucket, is_answer.then_some(token), token, keys);
-                Ok(())
-            }
-            // These concern the link, not what is known.
-            Message::Ping { .. } | Message::Pong { .. } | Message::Bye { .. } => Ok(()),
-        }
-    }
-
-    fn check_clock(&self, record: &Record<'_>, now: Now) -> Result<(), Fault> {
-        let latest = now.unix.saturating_add(2 * self.settings.future_skew_max);
-        if record.effective_ns > latest.nanos() {
-            let ahead_s = (record.effective_ns - now.unix.nanos()) / 1_000_000_000;
-            return Err(Fault::ClockAhead { ahead_s });
-        }
-        Ok(())
-    }
-
-    fn known(&self, id: LinkId, number: u16) -> Result<OriginIx, Fault> {
-        let link = self.links.get(&id);
-        let origin = link.and_then(|link| link.numbers.get(&number));
-        origin.copied().ok_or(Fault::UnknownOrigin(number))
-    }
-
-    fn meet(
+    /// The stream of an origin; a new one if it is met for the first time. None if it has ended, or there are too many.
+    pub(crate) fn know(
         &mut self,
-        id: LinkId,
-        number: u16,
         server: &str,
         incarnation: u64,
         now: Now,
-    ) -> Result<(), Fault> {
+    ) -> Result<Option<OriginIx>, Fault> {
         let me = &self.settings.origin;
-        if *server == *me.server && incarnation > me.incarnation {
-            self.outputs.push_back(Output::Event(Event::LaterLife { incarnation }));
-        }
-        let origin = self.know(server, incarnation, now).ok_or(Fault::TooManyOrigins)?;
-        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
-        link.numbers.insert(number, origin);
-        // Asked for before it has written anything: the first that it writes comes as fast as the rest.
-        let stream = self.streams.get(origin.at());
-        let is_new = stream.is_some_and(|s| s.version == 0 && s.upstreams.is_empty());
-        if link.greeted && is_new && origin != OriginIx::ME && self.bootstrap.is_none() {
-            self.subscribe(id, origin, now);
-        }
-        Ok(())
-    }
-
-    /// An origin's place; a new one if it is heard of for the first time, None if there are too many.
-    pub(crate) fn know(&mut self, server: &str, incarnation: u64, now: Now) -> Option<OriginIx> {
-        let known = self.store.find_origin(server, incarnation);
-        known.or_else(|| {
-            let origin = Origin { server: server.into(), incarnation };
-            let origin = self.store.add_origin(origin)?;
-            let size = self.settings.tuning.segment_arrivals;
-            self.streams.push(Stream::new(origin, size, now.instant));
-            Some(origin)
-        })
-    }
-
-    /// Forgets one entry.
-    pub(crate) fn remove(&mut self, at: EntryIx) {
-        let key = self.store.entry(at).map(Entry::key);
-        // One that is superseded would lose again; this one would win.
-        if let Some(key) = key.filter(|&key| self.store.winner(key).is_some_and(|(w, _)| w == at)) {
-            let is_last = self.store.entries_of(key).count() == 1;
-            if is_last || !self.settings.is(Mutant::DiscardedNotJournaled) {
-                self.note_gone(key);
+        if *server == *me.server && incarnation != me.incarnation {
+            if incarnation > me.incarnation {
+                self.event(Event::LaterIncarnation { incarnation });
             }
-            self.note_changed(key);
+            return Ok(None);
         }
-        let Some((origin, arrival)) = self.store.remove(at) else { return };
-        if let Some(stream) = self.streams.get_mut(origin.at()) {
-            stream.log.retire(arrival, &self.store);
+        let clock = now.unix.nanos().max(0).unsigned_abs();
+        let latest = clock.max(self.herd.incarnation(server));
+        let day = u64::try_from(INCARNATION_AHEAD_MAX.as_nanos()).unwrap_or(u64::MAX);
+        if incarnation > latest.saturating_add(day) {
+            return Err(Fault::IncarnationAhead { server: server.into(), incarnation });
         }
+        match self.herd.meet(server, incarnation) {
+            Met::Latest => {}
+            Met::Ends(before) => {
+                if !self.faults.make(Mutant::EndedKept) {
+                    self.end_origin(server, before, now);
+                }
+            }
+            Met::Ended | Met::NoRoom => return Ok(None),
+        }
+        if let Some(known) = self.streams.find(server, incarnation) {
+            return Ok(Some(known));
+        }
+        let origin = Origin { server: server.into(), incarnation };
+        let added = self.streams.add(origin, now.instant);
+        if added.is_none() {
+            self.event(Event::OriginsFull);
+        }
+        Ok(added)
+    }
+
+    /// An origin has ended: its stream goes, its records stay, and buckets carry what some lack of them.
+    pub(crate) fn end_origin(&mut self, server: &str, incarnation: u64, now: Now) {
+        let Some(at) = self.streams.find(server, incarnation).filter(|&at| at != OriginIx::ME)
+        else {
+            return;
+        };
+        self.drop_stream(at);
+        self.stats.origins_ended += 1;
+        self.event(Event::OriginEnded { server: server.into(), incarnation });
+        self.compare_all_soon(now);
+        self.hint_others(None, now);
+    }
+
+    fn drop_stream(&mut self, at: OriginIx) {
+        self.streams.drop_stream(at);
+        self.links.forget_stream(at);
+        // What it labeled, only buckets carry from now on.
+        self.unlabeled += 1;
+    }
+
+    /// Goes on as another incarnation: the same records, and an own stream that begins again. Links must have been
+    /// closed.
+    pub fn renew(&mut self, incarnation: u64, now: Now) {
+        self.settings.origin.incarnation = incarnation;
+        self.drop_stream(OriginIx::ME);
+        let me = self.settings.origin.clone();
+        self.herd.renew(&me);
+        let mine = self.streams.add(me, now.instant);
+        debug_assert_eq!(mine, Some(OriginIx::ME));
+        self.busy = true;
     }
 }

@@ -1,7 +1,7 @@
-//! A map from origins to something small, for each link: origins are numbered from zero without gaps, so
-//! it is a list, which is read and written on every message.
+//! A map from streams to something small, for each link: slots are numbered from zero, so it is a list, which is
+//! read and written on every message.
 
-use crate::origin::OriginIx;
+use crate::ids::OriginIx;
 
 #[derive(Debug)]
 pub(crate) struct ByOrigin<T>(Vec<Option<T>>);
@@ -19,6 +19,10 @@ impl<T> ByOrigin<T> {
 
     pub(crate) fn contains(&self, origin: OriginIx) -> bool {
         self.get(origin).is_some()
+    }
+
+    pub(crate) fn get_mut(&mut self, origin: OriginIx) -> Option<&mut T> {
+        self.0.get_mut(origin.at())?.as_mut()
     }
 
     /// Returns what was there.

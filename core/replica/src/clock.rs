@@ -1,0 +1,100 @@
+//! The wall clock, and how far it can be believed.
+//!
+//! What expires by the wall clock is hidden at once, but erased only after the clock has run evenly, and like those
+//! of most peers, for ten minutes: a clock that jumps hides, and never erases (R7).
+
+use crate::replica::Replica;
+use herd_proto::{Instant, Now, Record, UnixTime};
+use std::time::Duration;
+
+/// A wall clock that gains or loses more than this against the monotonic one between two looks was set.
+const STEP_MIN: Duration = Duration::from_secs(1);
+
+/// Tombstones outlive the horizon by so much, for clocks that differ.
+const TOMBSTONES_LONGER: Duration = Duration::from_hours(1);
+
+#[derive(Debug)]
+pub(crate) struct Clock {
+    last: Now,
+    even_since: Instant,
+    agrees: bool,
+}
+
+impl Clock {
+    pub(crate) fn new(now: Now) -> Self {
+        Self { last: now, even_since: now.instant, agrees: true }
+    }
+
+    /// Looks at both clocks; true if the wall clock was set back since the last look.
+    fn look(&mut self, now: Now) -> bool {
+        let passed = i128::try_from(now.instant.since(self.last.instant).as_nanos());
+        let shown = i128::from(now.unix.nanos()) - i128::from(self.last.unix.nanos());
+        let gained = shown - passed.unwrap_or(i128::MAX);
+        let step = i128::try_from(STEP_MIN.as_nanos()).unwrap_or(i128::MAX);
+        if gained.abs() > step || !self.agrees {
+            self.even_since = now.instant;
+        }
+        self.last = now;
+        gained < -step
+    }
+
+    /// For how long the clock has run evenly.
+    pub(crate) fn even_for(&self, now: Instant) -> Duration {
+        now.since(self.even_since)
+    }
+}
+
+impl Replica {
+    /// Whether the clocks of most linked peers agree with this server's: nothing is erased while they do not.
+    pub fn set_clock_agrees(&mut self, agrees: bool) {
+        self.clock.agrees = agrees;
+    }
+
+    /// The wall clock was set; what it makes a matter of the future is found at once.
+    pub fn clock_jumped(&mut self, now: Now) {
+        self.clock.even_since = now.instant;
+        self.walk.look_for_futures();
+        self.busy = true;
+    }
+
+    pub(crate) fn tick_clock(&mut self, now: Now) {
+        if self.clock.look(now) {
+            self.clock_jumped(now);
+        }
+    }
+
+    /// A record received at this time or before has expired.
+    pub(crate) fn expired_ns(&self, tombstone: bool, now: UnixTime) -> i64 {
+        let horizon = self.settings.horizon;
+        let lifetime = if tombstone {
+            horizon.saturating_add(TOMBSTONES_LONGER)
+        } else {
+            self.settings.expire_after.map_or(horizon, |after| after.min(horizon))
+        };
+        now.nanos().saturating_sub(i64::try_from(lifetime.as_nanos()).unwrap_or(i64::MAX))
+    }
+
+    /// Whether a record was received so long ago that it counts for nothing any more.
+    pub fn has_expired(&self, record: &Record<'_>, now: UnixTime) -> bool {
+        record.received_ns <= self.expired_ns(record.tombstone, now)
+    }
+
+    /// Whether a record is further ahead than any right clock can make it: it is not due yet.
+    pub(crate) fn is_future(&self, record: &Record<'_>, now: UnixTime) -> bool {
+        if self.faults.make(crate::faults::Mutant::FutureShown) {
+            return false;
+        }
+        record.effective_ns > now.saturating_add(2 * self.settings.future_skew_max).nanos()
+    }
+
+    /// Whether it is so far ahead that it is kept only while nothing else is known of its key.
+    pub(crate) fn is_far(&self, record: &Record<'_>, now: UnixTime) -> bool {
+        let far = self.settings.tuning.far_future.max(2 * self.settings.future_skew_max);
+        record.effective_ns > now.saturating_add(far).nanos()
+    }
+
+    /// Whether clients are shown a record: it is no tombstone, has not expired, and is due.
+    pub fn is_shown(&self, record: &Record<'_>, now: UnixTime) -> bool {
+        !record.tombstone && !self.has_expired(record, now) && !self.is_future(record, now)
+    }
+}

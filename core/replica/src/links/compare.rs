@@ -1,0 +1,675 @@
+//! Comparing by buckets: what two linked servers store, and what one of them lacks.
+//!
+//! Streams carry what is new; this carries whatever a stream cannot promise: what came by buckets itself, what a dead
+//! server had sent to some, what was written before a stream is served from, what lies on a disk. Each side asks
+//! for itself. When a link comes up everything that differs is looked into; once a minute the roots are compared, and a
+//! sample of what differs: there should be nothing then, so what this server claimed to hold and lacked is an alarm.
+//!
+//! Every answer is as long as its question lets it be, and no message makes the receiver give up anything.
+
+use crate::faults::Mutant;
+use crate::ids::{KeyIx, LinkId, OriginIx};
+use crate::links::donor::Answer;
+use crate::links::receiver::{State, Work};
+use crate::links::send::{Out, record_message};
+use crate::output::{Event, Fault, Sink};
+use crate::replica::Replica;
+use crate::table::{digest_with, key_with};
+use herd_proto::peer::{KEYS_MAX, KeyDigest, Message};
+use herd_proto::{Instant, Now, Record};
+use std::collections::{BTreeMap, VecDeque};
+
+/// How one peer compared when it was last asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// When.
+    pub at: Instant,
+    /// Ranges, of 256, whose sums differed; an update on its way is enough for that.
+    pub ranges_differing: usize,
+}
+
+/// What comparisons have shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ComparisonReport {
+    /// Comparisons that came to an end.
+    pub rounds: u64,
+    /// Records that this server claimed to hold and lacked: each is an alarm.
+    pub repairs: u64,
+    /// Comparisons under way.
+    pub under_way: usize,
+    /// The last verdict on each link; None if there was none yet.
+    pub links: Vec<(LinkId, Option<Verdict>)>,
+}
+
+impl Replica {
+    /// Compares with every peer now.
+    pub fn compare_now(&mut self, now: Now) {
+        self.compare_all_soon(now);
+        for link in self.links.open.values_mut() {
+            link.receiver.due = now.instant;
+        }
+    }
+
+    /// What comparisons have shown so far.
+    pub fn comparisons(&self) -> ComparisonReport {
+        let links = self.links.open.iter();
+        ComparisonReport {
+            rounds: self.stats.comparisons,
+            repairs: self.stats.repairs,
+            under_way: links.clone().filter(|(_, link)| !link.receiver.is_idle()).count(),
+            links: links.map(|(&id, link)| (id, link.receiver.verdict)).collect(),
+        }
+    }
+
+    /// Something happened that only buckets can bring from this peer.
+    pub(crate) fn compare_soon(&mut self, id: LinkId, now: Now) {
+        let after = self.settings.tuning.compare_after;
+        if let Some(link) = self.links.open.get_mut(&id) {
+            link.receiver.due = link.receiver.due.min(now.instant + after);
+            link.receiver.full = true;
+            self.busy = true;
+        }
+    }
+
+    pub(crate) fn compare_all_soon(&mut self, now: Now) {
+        let ids: Vec<_> = self.links.open.keys().copied().collect();
+        for id in ids {
+            self.compare_soon(id, now);
+        }
+    }
+
+    /// Something is stored here that no stream brings to the peers.
+    pub(crate) fn hint_others(&mut self, except: Option<LinkId>, now: Now) {
+        if self.faults.make(Mutant::HintForgotten) {
+            return;
+        }
+        let due = now.instant + self.settings.tuning.compare_after;
+        for (_, link) in self.links.open.iter_mut().filter(|(id, _)| Some(**id) != except) {
+            link.hint_due.get_or_insert(due);
+            self.busy = true;
+        }
+    }
+
+    pub(crate) fn tick_compare(&mut self, now: Now) {
+        let ids: Vec<_> = self.links.open.keys().copied().collect();
+        for id in ids {
+            self.tick_receiver(id, now);
+        }
+    }
+
+    fn tick_receiver(&mut self, id: LinkId, now: Now) {
+        let is_walking = self.walk.is_under_way();
+        let Some(link) = self.links.open.get(&id) else { return };
+        let is_ready = link.receiver.first_done
+            || !link.gaps.iter().next().is_none()
+            || self.has_reached(link)
+            || now.instant.since(link.opened) >= self.settings.tuning.compare_patience;
+        let never = self.faults.make(Mutant::LinkUpNotCompared);
+        let Some(link) = self.links.open.get_mut(&id) else { return };
+        let mut wakes = false;
+        if link.hint_due.is_some_and(|due| due <= now.instant) {
+            link.hint_due = None;
+            link.hint = true;
+            wakes = true;
+        }
+        self.busy |= link.hint_due.is_some() || !link.receiver.is_idle();
+        match &link.receiver.state {
+            State::Idle if never && link.receiver.full => link.receiver.first_done = true,
+            State::Idle if link.greeted && is_ready && link.receiver.due <= now.instant => {
+                // What is being erased differs by nature; a round that must be whole does not wait for it.
+                if link.receiver.full || !is_walking {
+                    link.receiver.state = State::Begin;
+                }
+                wakes = true;
+            }
+            State::Idle => self.busy |= link.greeted && !link.receiver.first_done,
+            State::Begin => wakes = true,
+            State::Asked { since, .. } => {
+                if now.instant.since(*since) >= self.settings.tuning.compare_stalled_after {
+                    link.receiver.state = State::Idle;
+                }
+            }
+            State::Working(work) => {
+                wakes = true;
+                if now.instant.since(work.progressed) >= self.settings.tuning.compare_stalled_after {
+                    link.receiver.state = State::Idle;
+                    self.links.taken.release_all(id);
+                }
+            }
+        }
+        if wakes {
+            self.wake(id);
+        }
+    }
+
+    pub(super) fn handle_comparison(
+        &mut self,
+        id: LinkId,
+        message: &Message<'_>,
+        now: Now,
+    ) -> Result<(), Fault> {
+        match *message {
+            Message::Compare { token, cutoff_ns, root } => self.compared_with(id, token, cutoff_ns, root),
+            Message::Same { token, ref versions } => self.same(id, token, versions, now)?,
+            Message::Ranges { token, cutoff_ns, ref versions, ref sums } => {
+                self.ranges(id, token, cutoff_ns, (versions, sums), now)?;
+            }
+            Message::AskRange { range } => self.answer(id, Answer::Buckets { range }, 1)?,
+            Message::Buckets { range, ref sums } => self.buckets(id, range, sums, now),
+            Message::AskBucket { bucket, all, seed, ref keys } => {
+                let weight = 1 + keys.len();
+                self.answer(id, Answer::Bucket { bucket, all, seed, keys: keys.clone() }, weight)?;
+            }
+            Message::Record { claimed, key, effective_ns, received_ns, tombstone, value } => {
+                let record = Record { key, effective_ns, received_ns, tombstone, value };
+                self.fetched(id, record, claimed, now);
+            }
+            Message::BucketDone { bucket } => self.bucket_done(id, bucket, now),
+            Message::Compared { token } => {
+                if let Some(link) = self.links.open.get_mut(&id)
+                    && let Some((_, unlabeled)) = link.donor.asked.filter(|asked| asked.0 == token)
+                {
+                    link.donor.unlabeled_held = link.donor.unlabeled_held.max(unlabeled);
+                }
+            }
+            Message::CompareHint => self.compare_soon(id, now),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    // ---- the answering side ----
+
+    fn compared_with(&mut self, id: LinkId, token: u64, cutoff_ns: i64, root: u64) {
+        let (ours, unlabeled) = (self.table.sums.root(), self.unlabeled);
+        let Some(link) = self.links.open.get_mut(&id) else { return };
+        link.donor.peer_cutoff_ns = cutoff_ns;
+        link.donor.asked = Some((token, unlabeled));
+        // What an earlier question left open is not waited for any more.
+        link.donor.answers.clear();
+        link.donor.weight = 0;
+        let same = root == ours;
+        link.donor.answers.push_back(if same { Answer::Same { token } } else { Answer::Ranges { token } });
+        self.wake(id);
+    }
+
+    fn answer(&mut self, id: LinkId, answer: Answer, weight: usize) -> Result<(), Fault> {
+        /// Far above what a receiver asks for at once.
+        const ASKED_MAX: usize = 64 * KEYS_MAX;
+        let Some(link) = self.links.open.get_mut(&id) else { return Ok(()) };
+        link.donor.weight += weight;
+        if link.donor.weight > ASKED_MAX {
+            return Err(Fault::AskedTooMuch(ASKED_MAX));
+        }
+        link.donor.answers.push_back(answer);
+        self.wake(id);
+        Ok(())
+    }
+
+    // ---- the asking side ----
+
+    fn origins_of(
+        &mut self,
+        id: LinkId,
+        versions: &[(u16, u64)],
+        now: Now,
+    ) -> Result<Vec<(OriginIx, u64)>, Fault> {
+        let mut known = Vec::with_capacity(versions.len());
+        for &(number, version) in versions {
+            if let Some(at) = self.known(id, number, now)? {
+                known.push((at, version));
+            }
+        }
+        Ok(known)
+    }
+
+    fn same(
+        &mut self,
+        id: LinkId,
+        token: u64,
+        versions: &[(u16, u64)],
+        now: Now,
+    ) -> Result<(), Fault> {
+        let versions = self.origins_of(id, versions, now)?;
+        let Some(link) = self.links.open.get_mut(&id) else { return Ok(()) };
+        if matches!(link.receiver.state, State::Asked { token: asked, .. } if asked == token) {
+            link.receiver.verdict = Some(Verdict { at: now.instant, ranges_differing: 0 });
+            self.finish(id, token, &versions, true, now);
+        }
+        Ok(())
+    }
+
+    fn ranges(
+        &mut self,
+        id: LinkId,
+        token: u64,
+        cutoff_ns: i64,
+        (versions, sums): (&[(u16, u64)], &[u64]),
+        now: Now,
+    ) -> Result<(), Fault> {
+        let versions = self.origins_of(id, versions, now)?;
+        let ours = self.table.sums.ranges();
+        let differing: Vec<u8> = (0..=u8::MAX)
+            .filter(|&range| ours.get(usize::from(range)) != sums.get(usize::from(range)))
+            .collect();
+        let cutoff_differs = cutoff_ns != self.walk.cutoff_ns();
+        let tuning = &self.settings.tuning;
+        let Some(link) = self.links.open.get_mut(&id) else { return Ok(()) };
+        if !matches!(link.receiver.state, State::Asked { token: asked, .. } if asked == token) {
+            return Ok(());
+        }
+        link.receiver.verdict =
+            Some(Verdict { at: now.instant, ranges_differing: differing.len() });
+        let full = link.receiver.full;
+        let mut ranges: VecDeque<u8> = differing.iter().copied().collect();
+        if !full {
+            // A sample, another one each time.
+            let turn = usize::from(token.to_le_bytes()[0]);
+            let start = turn % differing.len().max(1);
+            ranges.rotate_left(start.min(ranges.len()));
+            ranges.truncate(if cutoff_differs { 0 } else { tuning.periodic_ranges_max });
+        }
+        self.stats.comparisons_differing += 1;
+        let early = self.faults.make(Mutant::RaiseEarly);
+        let has_gap = link.gaps.iter().next().is_some();
+        let partial = ranges.len() < differing.len();
+        link.receiver.state = State::Working(Box::new(Work {
+            token,
+            full,
+            all: full && has_gap,
+            versions: versions.clone(),
+            sums: sums.to_vec(),
+            ranges,
+            range_asked: None,
+            buckets: VecDeque::new(),
+            open: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            weight: 0,
+            buckets_left: if full { usize::MAX } else { tuning.periodic_buckets_max },
+            partial,
+            changed: 0,
+            repaired: 0,
+            ranges_differing: differing.len(),
+            progressed: now.instant,
+        }));
+        if early {
+            self.raise(&versions);
+        }
+        self.busy = true;
+        self.wake(id);
+        self.finish_if_done(id, now);
+        Ok(())
+    }
+
+    fn buckets(&mut self, id: LinkId, range: u8, sums: &[u64], now: Now) {
+        let ours = self.table.sums.buckets(range);
+        let Some(link) = self.links.open.get_mut(&id) else { return };
+        let Some(work) = link.receiver.work().filter(|work| work.range_asked == Some(range)) else {
+            return;
+        };
+        work.range_asked = None;
+        work.progressed = now.instant;
+        let differing = (0..=u8::MAX).filter_map(|low| {
+            let (ours, theirs) = (ours.get(usize::from(low)), sums.get(usize::from(low))?);
+            (ours != Some(theirs)).then_some((u16::from_be_bytes([range, low]), *theirs))
+        });
+        let mut open = 0;
+        for bucket in differing {
+            if work.buckets_left == 0 {
+                work.partial = true;
+                break;
+            }
+            work.buckets_left = work.buckets_left.saturating_sub(1);
+            work.buckets.push_back(bucket);
+            open += 1;
+        }
+        if open > 0 {
+            work.open.insert(range, open);
+        } else {
+            self.links.taken.release(range, id);
+        }
+        self.wake(id);
+        self.finish_if_done(id, now);
+    }
+
+    fn fetched(&mut self, id: LinkId, record: Record<'_>, claimed: bool, now: Now) {
+        self.stats.fetched += 1;
+        let changed = self.take_unlabeled(id, record, now);
+        self.stats.fetched_new += u64::from(changed);
+        let Some(link) = self.links.open.get_mut(&id) else { return };
+        let Some(work) = link.receiver.work() else {
+            // One that is not due goes beside an entry of a stream.
+            if changed {
+                self.hint_others(Some(id), now);
+            }
+            return;
+        };
+        work.progressed = now.instant;
+        work.changed += u64::from(changed);
+        work.repaired += u64::from(changed && claimed);
+    }
+
+    fn bucket_done(&mut self, id: LinkId, bucket: u16, now: Now) {
+        let Some(link) = self.links.open.get_mut(&id) else { return };
+        let Some(work) = link.receiver.work() else { return };
+        // An answer to an earlier round that stalled counts for nothing.
+        let Some(weight) = work.asked.remove(&bucket) else { return };
+        work.weight = work.weight.saturating_sub(weight);
+        work.progressed = now.instant;
+        if work.close_bucket(bucket) {
+            let [range, _] = bucket.to_be_bytes();
+            self.links.taken.release(range, id);
+        }
+        self.wake(id);
+        self.finish_if_done(id, now);
+    }
+
+    fn finish_if_done(&mut self, id: LinkId, now: Now) {
+        let Some(link) = self.links.open.get_mut(&id) else { return };
+        if !link.receiver.work().is_some_and(|work| work.is_done()) {
+            return;
+        }
+        let State::Working(work) = std::mem::replace(&mut link.receiver.state, State::Idle) else {
+            return;
+        };
+        let Work { token, versions, all, partial, changed, repaired, .. } = *work;
+        let raises = all && !partial || self.faults.make(Mutant::RaisePartial);
+        if repaired > 0 {
+            self.stats.repairs += repaired;
+            self.event(Event::Repaired { records: repaired });
+        }
+        if changed > 0 {
+            self.hint_others(Some(id), now);
+        }
+        let versions = if self.faults.make(Mutant::RaiseLate) {
+            let link = self.links.open.get(&id);
+            link.map(|link| link.peer_versions.iter().map(|(at, &v)| (at, v)).collect()).unwrap_or(versions)
+        } else {
+            versions
+        };
+        self.finish(id, token, &versions, raises, now);
+    }
+
+    /// A round has ended.
+    fn finish(
+        &mut self,
+        id: LinkId,
+        token: u64,
+        versions: &[(OriginIx, u64)],
+        raises: bool,
+        now: Now,
+    ) {
+        self.stats.comparisons += 1;
+        self.links.taken.release_all(id);
+        if raises {
+            self.raise(versions);
+        }
+        let streams = &self.streams;
+        let Some(link) = self.links.open.get_mut(&id) else { return };
+        link.receiver.state = State::Idle;
+        let was_full = std::mem::replace(&mut link.receiver.full, false) || raises;
+        if was_full {
+            link.receiver.compared = Some(token);
+        }
+        link.receiver.due = now.instant + self.settings.tuning.compare_every;
+        let closed: Vec<_> = link
+            .gaps
+            .iter()
+            .filter(|&(at, &since)| streams.version(at) >= since)
+            .map(|(at, _)| at)
+            .collect();
+        for at in closed {
+            link.gaps.remove(at);
+        }
+        let has_gap = link.gaps.iter().next().is_some();
+        let is_first = !link.receiver.first_done && was_full && !has_gap;
+        link.receiver.first_done |= is_first;
+        link.tell_watermarks = true;
+        self.wake(id);
+        if has_gap {
+            self.compare_soon(id, now);
+        } else if is_first {
+            self.event(Event::CaughtUp(id));
+        }
+    }
+
+    /// What a donor held when its sums were taken is held here too (R3).
+    fn raise(&mut self, versions: &[(OriginIx, u64)]) {
+        for &(at, version) in versions {
+            if at == OriginIx::ME {
+                continue;
+            }
+            let Some(stream) = self.streams.get_mut(at).filter(|s| s.version < version) else {
+                continue;
+            };
+            stream.version = version;
+            stream.seen = stream.seen.max(version);
+            stream.behind_since = None;
+            // The labels of what came by buckets are not known here (R2).
+            if !self.faults.make(Mutant::BucketsServed) {
+                stream.serves_from = stream.serves_from.max(version);
+            }
+            self.busy = true;
+            self.stir(at);
+        }
+    }
+}
+
+impl<S: Sink> Out<'_, S> {
+    /// What the asking side has to say: hints, roots, and what it wants next.
+    pub(super) fn compare(&mut self) {
+        if std::mem::take(&mut self.link.hint) {
+            self.put(&Message::CompareHint);
+        }
+        if let Some(token) = self.link.receiver.compared.take() {
+            self.put(&Message::Compared { token });
+        }
+        if matches!(self.link.receiver.state, State::Begin) {
+            let token = self.next_token();
+            self.link.receiver.state = State::Asked { token, since: self.now.instant };
+            let (cutoff_ns, root) = (self.cutoff_ns, self.table.sums.root());
+            self.put(&Message::Compare { token, cutoff_ns, root });
+        }
+        self.pull();
+    }
+
+    fn next_token(&mut self) -> u64 {
+        *self.token = self.token.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = *self.token;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Asks for ranges and buckets while what is open stays within its bound.
+    fn pull(&mut self) {
+        if self.link.receiver.work().is_none() {
+            return;
+        }
+        let State::Working(mut work) = std::mem::replace(&mut self.link.receiver.state, State::Idle)
+        else {
+            return;
+        };
+        loop {
+            if self.sink.is_full() {
+                break;
+            }
+            if work.range_asked.is_none() && work.buckets.len() < herd_proto::peer::SUMS / 2 {
+                self.ask_range(&mut work);
+            }
+            if work.weight >= self.settings.tuning.asked_max.max(1) {
+                break;
+            }
+            let Some((bucket, theirs)) = work.buckets.pop_front() else { break };
+            if self.table.sums.bucket(bucket) == theirs {
+                if work.close_bucket(bucket) {
+                    let [range, _] = bucket.to_be_bytes();
+                    self.taken.release(range, self.link.id);
+                }
+                continue;
+            }
+            self.ask_bucket(bucket, &mut work);
+        }
+        self.link.receiver.state = State::Working(work);
+    }
+
+    fn ask_range(&mut self, work: &mut Work) {
+        let id = self.link.id;
+        // What another link brought meanwhile is the same now.
+        let (table, sums) = (self.table, &work.sums);
+        let differs = |range: u8| sums.get(usize::from(range)) != Some(&table.sums.range(range));
+        work.ranges.retain(|&range| differs(range));
+        let free = work.ranges.iter().position(|&range| self.taken.is_free_for(range, id));
+        let idle = self.now.instant.since(work.progressed);
+        let may_steal = work.asked.is_empty() && idle >= self.settings.tuning.steal_after;
+        let Some(next) = free.or_else(|| may_steal.then_some(0)) else { return };
+        let Some(range) = work.ranges.remove(next) else { return };
+        self.taken.take(range, id);
+        work.range_asked = Some(range);
+        work.progressed = self.now.instant;
+        self.put(&Message::AskRange { range });
+    }
+
+    fn ask_bucket(&mut self, bucket: u16, work: &mut Work) {
+        let seed = self.next_token();
+        let mut keys = Vec::new();
+        for key in self.table.bucket(bucket) {
+            let name = key_with(seed, self.table.name(key));
+            let records = self.table.record(key).into_iter().chain(self.table.future(key));
+            keys.extend(records.map(|record| KeyDigest {
+                key: name,
+                effective_ns: record.effective_ns,
+                digest: digest_with(seed, name, &record),
+            }));
+            if keys.len() >= KEYS_MAX {
+                keys.truncate(KEYS_MAX);
+                break;
+            }
+        }
+        let weight = 1 + keys.len();
+        work.weight += weight;
+        work.asked.insert(bucket, weight);
+        self.put(&Message::AskBucket { bucket, all: work.all, seed, keys });
+    }
+
+    /// What the answering side has to send, for one turn.
+    pub(super) fn donate(&mut self) {
+        let turn_ends = self.put + self.settings.tuning.turn_messages.max(1);
+        while self.put < turn_ends && !self.sink.is_full() {
+            let Some(answer) = self.link.donor.answers.pop_front() else { return };
+            match answer {
+                Answer::Same { token } => {
+                    let versions = self.numbered_versions();
+                    self.put(&Message::Same { token, versions });
+                }
+                Answer::Ranges { token } => {
+                    let versions = self.numbered_versions();
+                    let (cutoff_ns, sums) = (self.cutoff_ns, self.table.sums.ranges().to_vec());
+                    self.put(&Message::Ranges { token, cutoff_ns, versions, sums });
+                }
+                Answer::Buckets { range } => {
+                    self.link.donor.weight = self.link.donor.weight.saturating_sub(1);
+                    let sums = self.table.sums.buckets(range).to_vec();
+                    self.put(&Message::Buckets { range, sums });
+                }
+                Answer::Bucket { bucket, all, seed, keys } => {
+                    let weight = 1 + keys.len();
+                    let keys = self.lacking(bucket, all, seed, keys);
+                    let next = if self.faults.make(Mutant::BucketDoneEarly) { keys.len().min(1) } else { 0 };
+                    let answer = Answer::Keys { bucket, keys, next, weight };
+                    self.link.donor.answers.push_front(answer);
+                }
+                Answer::Keys { bucket, keys, mut next, weight } => {
+                    while let Some(&(key, claimed)) = keys.get(next)
+                        && self.put < turn_ends
+                        && !self.sink.is_full()
+                    {
+                        next += 1;
+                        self.donate_key(key, claimed);
+                    }
+                    if next < keys.len() {
+                        let answer = Answer::Keys { bucket, keys, next, weight };
+                        self.link.donor.answers.push_front(answer);
+                        return;
+                    }
+                    self.link.donor.weight = self.link.donor.weight.saturating_sub(weight);
+                    self.put(&Message::BucketDone { bucket });
+                }
+            }
+        }
+    }
+
+    fn donate_key(&mut self, key: KeyIx, claimed: bool) {
+        let records = self.table.record(key).into_iter().chain(self.table.future(key));
+        for record in records {
+            self.stats.donated += 1;
+            self.put(&record_message(&record, claimed));
+        }
+    }
+
+    fn numbered_versions(&mut self) -> Vec<(u16, u64)> {
+        let held = self.all_versions().into_iter().filter(|&(_, version)| version > 0);
+        held.map(|(at, version)| (self.number(at), version)).collect()
+    }
+
+    /// Keys of a bucket of which the other side lacks something, and whether it claims to hold it.
+    fn lacking(
+        &self,
+        bucket: u16,
+        all: bool,
+        seed: u64,
+        mut listed: Vec<KeyDigest>,
+    ) -> Vec<(KeyIx, bool)> {
+        listed.sort_unstable_by_key(|item| (item.key, item.effective_ns));
+        let latest = self.now.unix.saturating_add(2 * self.settings.future_skew_max).nanos();
+        let lacks = |record: &Record<'_>, name: u64| {
+            let start = listed.partition_point(|item| item.key < name);
+            let items = listed.get(start..).unwrap_or_default();
+            let mut items = items.iter().take_while(|item| item.key == name);
+            let digest = digest_with(seed, name, record);
+            // What is not due there hides nothing.
+            !items.any(|item| {
+                let is_greater = item.effective_ns > record.effective_ns;
+                item.digest == digest || is_greater && item.effective_ns <= latest
+            })
+        };
+        let mut keys = Vec::new();
+        for key in self.table.bucket(bucket) {
+            let name = key_with(seed, self.table.name(key));
+            let mut records = self.table.record(key).into_iter().chain(self.table.future(key));
+            let cutoff_ns = self.link.donor.peer_cutoff_ns;
+            let counts = |record: &Record<'_>| record.tombstone || record.received_ns > cutoff_ns;
+            if !records.any(|record| counts(&record) && lacks(&record, name)) {
+                continue;
+            }
+            match self.promised(key) {
+                Promise::Comes if !all => {}
+                Promise::Held => keys.push((key, true)),
+                Promise::Comes | Promise::None => keys.push((key, false)),
+            }
+        }
+        keys
+    }
+
+    /// What a stream promises of a key's record.
+    fn promised(&self, key: KeyIx) -> Promise {
+        let label = self.table.label(key).filter(|label| self.streams.is_live(label));
+        let Some(label) = label else { return Promise::None };
+        let Some(stream) = self.streams.get(label.origin) else { return Promise::None };
+        if label.sequence <= self.link.peer_versions.number(label.origin) {
+            return Promise::Held;
+        }
+        let silent_after = self.settings.tuning.silent_after;
+        let is_moving = self.now.instant.since(stream.progressed) < silent_after;
+        if label.sequence <= stream.version || is_moving { Promise::Comes } else { Promise::None }
+    }
+}
+
+/// How a record stands to the streams of the other side.
+enum Promise {
+    /// No stream brings it there.
+    None,
+    /// One will.
+    Comes,
+    /// One has, as the other side claims.
+    Held,
+}

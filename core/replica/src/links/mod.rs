@@ -1,0 +1,85 @@
+//! Links: what each peer holds, what it asked for, and how both sides become equal.
+//!
+//! A link is a position in each stream's log, never a queue. What no stream can promise is compared by buckets:
+//! `receiver` asks, `donor` answers.
+
+mod by_origin;
+mod compare;
+mod donor;
+mod intake;
+mod link;
+mod receiver;
+mod send;
+
+pub(crate) use by_origin::ByOrigin;
+pub use compare::{ComparisonReport, Verdict};
+pub(crate) use link::Link;
+pub(crate) use receiver::RangesTaken;
+
+use crate::ids::{LinkId, OriginIx};
+use herd_proto::Instant;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Peers that are not linked any more and still count, at most: more than any server has neighbors.
+const RECENT_MAX: usize = 256;
+
+/// All links, and the peers that were linked until recently.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    pub(crate) open: BTreeMap<LinkId, Link>,
+    recent: BTreeMap<Box<str>, Recent>,
+    pub(crate) taken: RangesTaken,
+}
+
+/// What a peer held when its link was lost.
+#[derive(Debug)]
+struct Recent {
+    versions: ByOrigin<u64>,
+    lost: Instant,
+}
+
+impl Links {
+    /// A link is gone; what its peer held is remembered for a while.
+    pub(crate) fn close(&mut self, id: LinkId, now: Instant) -> Option<Link> {
+        let mut link = self.open.remove(&id)?;
+        self.taken.release_all(id);
+        let is_linked = self.open.values().any(|other| other.peer == link.peer);
+        if link.greeted && !is_linked {
+            let versions = std::mem::take(&mut link.peer_versions);
+            if self.recent.len() >= RECENT_MAX {
+                self.recent.pop_first();
+            }
+            self.recent.insert(link.peer.clone(), Recent { versions, lost: now });
+        } else if let Some(recent) = self.recent.get_mut(&link.peer) {
+            recent.lost = now;
+        }
+        Some(link)
+    }
+
+    /// A peer has told all that it holds: what it held before does not count any more.
+    pub(crate) fn greeted(&mut self, peer: &str) {
+        self.recent.remove(peer);
+    }
+
+    /// Peers that were away for so long do not count any more.
+    pub(crate) fn forget_recent(&mut self, after: Duration, now: Instant) {
+        self.recent.retain(|_, recent| now.since(recent.lost) < after);
+    }
+
+    /// How far all linked peers, and all that were linked until recently, hold a stream; `own` if there are none.
+    pub(crate) fn held_by_all(&self, at: OriginIx, own: u64) -> u64 {
+        let linked = self.open.values().map(|link| link.peer_versions.number(at));
+        let recent = self.recent.values().map(|recent| recent.versions.number(at));
+        linked.chain(recent).min().unwrap_or(own).min(own)
+    }
+
+    pub(crate) fn forget_stream(&mut self, at: OriginIx) {
+        for link in self.open.values_mut() {
+            link.forget_stream(at);
+        }
+        for recent in self.recent.values_mut() {
+            recent.versions.remove(at);
+        }
+    }
+}

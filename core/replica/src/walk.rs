@@ -1,0 +1,155 @@
+//! Walks over the whole table, a little at a time: what has expired is erased, what is not due is set aside, and what
+//! has become due is shown.
+//!
+//! Servers erase in steps of their records' lifetime, all at the same moments by the wall clock, so that between two
+//! steps their sums are the same though records expire all the time.
+
+use crate::faults::Mutant;
+use crate::ids::KeyIx;
+use crate::replica::Replica;
+use crate::table::OwnedRecord;
+use herd_proto::{Instant, Now};
+
+#[derive(Debug)]
+pub(crate) struct Walk {
+    pass: Option<Pass>,
+    /// Reports that were received up to here are erased.
+    cutoff_ns: i64,
+    futures_next: KeyIx,
+    wants_futures: bool,
+}
+
+/// One walk over all slots.
+#[derive(Debug)]
+struct Pass {
+    next: u32,
+    /// Reports, and tombstones, received up to then go.
+    erase: Option<(i64, i64)>,
+}
+
+impl Walk {
+    pub(crate) fn new(_now: Instant) -> Self {
+        Self { pass: None, cutoff_ns: i64::MIN, futures_next: KeyIx(0), wants_futures: false }
+    }
+
+    /// Reports that were received up to here are not in the sums.
+    pub(crate) fn cutoff_ns(&self) -> i64 {
+        self.cutoff_ns
+    }
+
+    /// Whether the sums are being changed by a walk.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.pass.is_some()
+    }
+
+    /// The clock was set: what is stored may not be due by it.
+    pub(crate) fn look_for_futures(&mut self) {
+        self.wants_futures = true;
+        self.pass = None;
+    }
+}
+
+impl Replica {
+    pub(crate) fn tick_walk(&mut self, now: Now) {
+        self.show_what_is_due(now);
+        if self.walk.pass.is_none() {
+            self.begin_pass(now);
+        }
+        let Some(Pass { next, erase }) = self.walk.pass.take() else { return };
+        let end = next.saturating_add(self.settings.tuning.walked_max.max(1)).min(self.table.slots());
+        for key in (next..end).map(KeyIx) {
+            self.look_at(key, erase, now);
+        }
+        if end < self.table.slots() {
+            self.walk.pass = Some(Pass { next: end, erase });
+            self.busy = true;
+        } else if let Some((cutoff, _)) = erase {
+            self.walk.cutoff_ns = cutoff;
+        }
+    }
+
+    fn begin_pass(&mut self, now: Now) {
+        let reports = self.expired_ns(false, now.unix);
+        let lifetime = now.unix.nanos().saturating_sub(reports).max(1);
+        let step = (lifetime / i64::from(self.settings.tuning.erase_steps.max(1))).max(1);
+        let round = |ns: i64| ns.div_euclid(step).saturating_mul(step);
+        let (reports, tombstones) = (round(reports), round(self.expired_ns(true, now.unix)));
+        let is_even = self.clock.even_for(now.instant) >= self.settings.tuning.erase_after
+            || self.faults.make(Mutant::EraseAtOnce);
+        let erases = is_even && reports > self.walk.cutoff_ns;
+        if erases || std::mem::take(&mut self.walk.wants_futures) {
+            let erase = erases.then_some((reports, tombstones));
+            self.walk.pass = Some(Pass { next: 0, erase });
+        }
+    }
+
+    fn look_at(&mut self, key: KeyIx, erase: Option<(i64, i64)>, now: Now) {
+        let Some(record) = self.table.record(key) else { return };
+        if self.is_future(&record, now.unix) {
+            self.table.demote(key);
+            self.note_changed(key);
+            return;
+        }
+        let Some((reports, tombstones)) = erase else { return };
+        let cutoff = if record.tombstone { tombstones } else { reports };
+        if record.received_ns <= cutoff && self.table.future(key).is_none() {
+            self.erase(key);
+            self.stats.erased += 1;
+        }
+    }
+
+    fn show_what_is_due(&mut self, now: Now) {
+        if !self.table.has_futures() {
+            return;
+        }
+        let looked_at = self.settings.tuning.walked_max.max(1) as usize;
+        let keys: Vec<_> =
+            self.table.futures(self.walk.futures_next).take(looked_at).collect();
+        self.walk.futures_next = match keys.last() {
+            Some(&KeyIx(last)) if keys.len() == looked_at => KeyIx(last.saturating_add(1)),
+            _ => KeyIx(0),
+        };
+        for key in keys {
+            let is_due =
+                self.table.future(key).is_some_and(|future| !self.is_future(&future, now.unix));
+            if !is_due {
+                continue;
+            }
+            let name = self.table.name(key).to_vec();
+            if let Some(future) = self.table.take_future(key) {
+                self.put(Some(key), future.with_key(&name), None, None, now);
+            }
+        }
+    }
+
+    /// Takes a record that is not due out of the table; its key goes with it if nothing else is stored of it.
+    pub(crate) fn take_future(&mut self, key: KeyIx) -> Option<OwnedRecord> {
+        let future = self.table.take_future(key)?;
+        if self.table.record(key).is_none() {
+            self.erase(key);
+        }
+        Some(future)
+    }
+
+    /// Whether a record that is not due is kept beside what the key stores.
+    pub(crate) fn keeps_future(
+        &self,
+        key: Option<KeyIx>,
+        record: &herd_proto::Record<'_>,
+        now: Now,
+    ) -> bool {
+        let stored = key.and_then(|key| self.table.record(key));
+        if self.faults.make(Mutant::FutureDropped) {
+            return stored.is_none();
+        }
+        stored.is_none() || !self.is_far(record, now.unix)
+    }
+
+    /// A key has a record that is due: one that is far ahead goes.
+    pub(crate) fn drop_far_future(&mut self, key: KeyIx, now: Now) {
+        let is_far = self.table.future(key).is_some_and(|future| self.is_far(&future, now.unix));
+        if is_far {
+            self.table.take_future(key);
+        }
+    }
+}
