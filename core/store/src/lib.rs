@@ -1,29 +1,36 @@
-//! What a server writes down to outlive its process, and how it is read again after anything.
+//! What a server persists, and how it is read back after anything.
 //!
-//! A replica's journal goes to one file, a *generation*: appended to while the server lives, and replaced
-//! by a shorter one, begun from what is known then, when it has grown. A generation is whole by itself, and
-//! may be cut anywhere. A second, small file tells whose directory it is, and which of its lives was the
-//! last (`Life`).
+//! The disk is a plain table of records. Records are appended to one file, the *journal*, and every record
+//! carries its own length and checksum. Recovery reads every record that is intact, in any order; whoever
+//! loads them keeps the greatest of each key. So damage costs the records it touches and no others. When a
+//! journal has grown, the next *generation* of it is written from what is in memory, and replaces it.
 //!
-//! The disk is an argument ([`Disk`]), so that everything that disks do to files (tearing, losing, filling,
-//! failing) is tried without one. Left out on purpose: when to write, when to be sure, when to begin a
-//! generation; threads; what a record means.
+//! The disk is an argument ([`Disk`]), so everything that disks do to files (tearing, losing, filling,
+//! failing) is tested without one. Left out on purpose: when to write and when to sync, threads, and what a
+//! record means.
 
+mod compaction;
 mod disk;
 mod examine;
-mod file;
-mod life;
-mod line;
+#[cfg(test)]
+mod flips;
+mod identity;
 mod memory;
 mod mutants;
+mod names;
+mod record;
+mod scan;
 mod storage;
+mod survey;
 #[cfg(test)]
 mod tests;
 
+pub use compaction::{Decision, Limits, Usage};
 pub use disk::Disk;
-pub use examine::{Examined, ExaminedFile, Flaw, Role, Wrong, examine, read_life};
-pub use file::{Batch, Hole, VERSION};
-pub use life::{Closed, Life};
-pub use line::Line;
+pub use examine::{Examined, ExaminedFile, Role, examine};
+pub use identity::{Identity, VERSION};
 pub use memory::{Failure, MemoryDisk};
-pub use storage::{Found, Loaded, OpenError, Part, Storage, Unsynced, WriteError};
+pub use mutants::Mutant;
+pub use record::Batch;
+pub use storage::{Loaded, Part, Storage, Unsynced, WriteError};
+pub use survey::{Damage, Finding, Journal, OpenError};

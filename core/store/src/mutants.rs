@@ -1,28 +1,32 @@
-//! Faults to be made on purpose: see those of `herd-replica`, of which these are some.
+//! Faults to be injected on purpose, to show that tests and the simulator find them.
 //!
-//! Only with the feature `mutants`; without it none is ever made.
+//! Only with the feature `mutants` can one be set; without it none is ever made.
 
-/// One fault.
+/// One fault of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Mutant {
+    /// A generation replaces the one before it without having been synced.
     GenerationNotSynced,
-    OldGoesFirst,
+    /// The old generation is removed before the new one has its name.
+    OldRemovedFirst,
+    /// The name of a new generation is not synced.
     NamesNotSynced,
-    TornEndKept,
-    HolesIgnored,
+    /// Nothing behind damaged bytes is read.
+    StopsAtDamage,
+    /// A journal whose head is damaged is not read.
+    HeadRequired,
+    /// The incarnation of a start is taken from the clock alone.
+    IncarnationFromClock,
 }
 
-#[cfg(feature = "mutants")]
-impl Fault {
-    pub(crate) fn of(mutant: herd_replica::Mutant) -> Option<Self> {
-        use herd_replica::Mutant;
-        let made_here = [
-            (Mutant::GenerationNotSynced, Self::GenerationNotSynced),
-            (Mutant::OldGoesFirst, Self::OldGoesFirst),
-            (Mutant::NamesNotSynced, Self::NamesNotSynced),
-            (Mutant::TornEndKept, Self::TornEndKept),
-            (Mutant::HolesIgnored, Self::HolesIgnored),
-        ];
-        made_here.into_iter().find(|(of, _)| *of == mutant).map(|(_, fault)| fault)
-    }
+impl Mutant {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::GenerationNotSynced,
+        Self::OldRemovedFirst,
+        Self::NamesNotSynced,
+        Self::StopsAtDamage,
+        Self::HeadRequired,
+        Self::IncarnationFromClock,
+    ];
 }

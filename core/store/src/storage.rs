@@ -1,75 +1,69 @@
-//! A directory: generations, of which one is appended to, and the life of its server.
+//! A data directory that one process uses: a journal that is appended to, and the identity of its server.
 //!
 //! ```text
-//! life             whose directory it is, and how the last life ended
-//! journal-7        the generation that counts: the greatest that is whole
-//! journal-8.part   the next one, being written
-//! damaged-6        one that was not sound, kept for whoever wants to look
+//! identity                whose directory it is
+//! journal-7               the journal: the generation with the greatest number
+//! journal-8.part          the next generation, being written
+//! damaged-6-1763000000    a damaged generation that was set aside, and when
 //! ```
 //!
-//! A generation becomes whole by losing its `.part`, once all of it was made safe; only then does the one
-//! before it go. So at any moment one whole generation holds everything that was made safe.
+//! A generation is complete when it loses its `.part`, once all of it is synced; only then is the one before
+//! it removed. So at any moment one complete generation holds everything that was synced.
 
+use crate::compaction::Limits;
 use crate::disk::Disk;
-use crate::examine::{Flaw, Wrong, flaws, lost, stranger};
-use crate::file::{Batch, Ended, HEADER_BYTES, Header, Hole, header, read_header, read_records};
-use crate::life::{self, Closed, Life};
-use crate::line::Line;
-use crate::mutants::Fault;
-use herd_replica::{Journaled, Origin};
+use crate::identity::{self, Block, Copies, Identity};
+use crate::mutants::Mutant;
+use crate::names::{self, Name};
+use crate::record::Batch;
+use crate::survey::{Finding, Journal, OpenError, Survey, read_copies, survey};
+use herd_proto::{Record, UnixTime};
 use std::io;
-
-pub(crate) const WHOLE: &str = "journal-";
-pub(crate) const PART: &str = ".part";
-pub(crate) const DAMAGED: &str = "damaged-";
-
-/// Between two notes of how far a file is safe: what lies behind the last cannot be told from what a
-/// power cut tore.
-const SYNCED_EVERY_BYTES: u64 = 64 * 1024;
+use std::time::Duration;
 
 /// A directory that one process uses.
 #[derive(Debug)]
 pub struct Storage<D> {
     disk: D,
-    life: Option<Life>,
-    life_is_damaged: bool,
-    /// Appended to; none before the first generation is whole, or if the last was not sound.
+    copies: Copies,
+    /// What `identity` says by now.
+    current: Option<Identity>,
+    /// Seeds the checksums of the generations that are begun.
+    key: u64,
+    /// The one appended to; none before the first is complete, or if the last is damaged.
     live: Option<Generation>,
     next: Option<Generation>,
-    /// The greatest number that any file bears.
+    /// The greatest number in any file's name.
     greatest: u64,
-    /// Files that are not thrown away, but set aside.
-    unsound: Vec<String>,
-    seed: u64,
-    /// Made on purpose.
-    fault: Option<Fault>,
+    /// Generations that are to be set aside rather than removed.
+    damaged: Vec<u64>,
+    mutant: Option<Mutant>,
 }
 
 #[derive(Clone, Debug)]
 struct Generation {
     name: String,
     number: u64,
-    id: u64,
+    key: u64,
+    begun: UnixTime,
     end: u64,
-    safe: u64,
-    /// Where it was last written down how far the file is safe.
-    noted: u64,
-    /// Behind the end may stand part of what could not be written whole.
+    synced: u64,
+    /// Behind the end there may be part of a failed write.
     is_ragged: bool,
-    /// It is not known any more what of it is on the disk.
+    /// It is unknown what of it is on the disk.
     is_doubtful: bool,
 }
 
-/// Which of two generations is written to.
+/// Selects one of two generations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The one that counts.
+    /// The current one.
     Live,
-    /// The one that is to take its place.
+    /// The one that is to replace it.
     Next,
 }
 
-/// Part of a file that is being made safe.
+/// A part of a file that is being synced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsynced {
     /// The file's name now.
@@ -78,258 +72,161 @@ pub struct Unsynced {
     end: u64,
 }
 
-/// Why a directory cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// It cannot be read or written.
-    #[error(transparent)]
-    Disk(#[from] io::Error),
-    /// A later version has written it.
-    #[error(
-        "{file} is of format {version}, and this program reads {ours} at most: use a later version of it",
-        ours = crate::file::VERSION
-    )]
-    Later {
-        /// The file's name.
-        file: String,
-        /// Its version.
-        version: u32,
-    },
-}
-
 /// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// The disk says so.
+    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] io::Error),
-    /// There is no such generation, or nobody knows what of it is on the disk: a new one must be begun.
-    #[error("there is no sound file to write to")]
+    /// There is no such generation, or it is unknown what of it is on the disk: a new one must be begun.
+    #[error("there is no intact journal to write to")]
     NoFile,
-}
-
-/// One thing that was read.
-#[derive(Clone, Copy, Debug)]
-pub enum Found<'a> {
-    /// Part of a journal without holes.
-    Sound(Journaled<'a>),
-    /// It stands behind a hole. What a record says is right, but it is not known what is missing before it.
-    BehindHole(Journaled<'a>),
+    /// No incarnation was started in this directory yet.
+    #[error("the directory belongs to no server yet")]
+    NoIdentity,
 }
 
 /// What was found in a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
-    /// The file, if there was any.
-    pub file: Option<String>,
-    /// Bytes of records.
-    pub bytes: u64,
-    /// Records that were read.
-    pub records: u64,
-    /// Bytes at the end that are no records: what was being written when it ended.
-    pub torn_bytes: u64,
-    /// Bytes in the middle that are no records.
-    pub holes: Vec<Hole>,
-    /// What is not as it was written, as far as that can be told: holes, and what the last life ended well
-    /// with and is there no more. Files that could not be read at all are not in it.
-    pub flaws: Vec<Flaw>,
-    /// Files that could not be read at all.
-    pub unreadable: Vec<String>,
-    /// The last life ended well, and nothing was changed since.
-    pub is_closed: bool,
+    /// All journals, the latest generation first. There is one, but for the moments around a compaction.
+    pub journals: Vec<Journal>,
+    /// Everything that is not as it was written. A torn end is not among it: a kill leaves such files.
+    pub findings: Vec<Finding>,
+}
+
+impl Loaded {
+    /// Number of intact records.
+    pub fn records(&self) -> u64 {
+        self.journals.iter().map(|journal| journal.records).sum()
+    }
+
+    /// Bytes of all journals up to their last intact records.
+    pub fn bytes(&self) -> u64 {
+        self.journals.iter().map(|journal| journal.end).sum()
+    }
 }
 
 impl<D: Disk> Storage<D> {
-    /// Looks at a directory. `seed` makes the ids of files: another one each time.
+    /// Opens a directory and reads whose it is. `seed` is a random number, another one each time.
     ///
     /// # Errors
     ///
     /// [`OpenError`].
     pub fn open(mut disk: D, seed: u64) -> Result<Self, OpenError> {
-        let (life, life_is_damaged) = match life::read(&mut disk)? {
-            life::Read::Life(life) => (Some(life), false),
-            life::Read::Missing => (None, false),
-            life::Read::Damaged => (None, true),
-            life::Read::Later(version) => {
-                return Err(OpenError::Later { file: life::NAME.to_owned(), version });
-            }
-        };
-        let numbers = disk.names()?;
-        let greatest = numbers.iter().filter_map(|name| number_of(name)).max().unwrap_or(0);
+        let names = disk.names()?;
+        let copies = read_copies(&mut disk, &names)?;
+        let numbers = names.iter().filter_map(|name| Name::parse(name)?.number());
+        let greatest = numbers.max().unwrap_or(0);
+        let key = copies.main().map_or(seed, |block| block.key);
         Ok(Self {
             disk,
-            life,
-            life_is_damaged,
+            current: copies.identity(),
+            copies,
+            key,
             live: None,
             next: None,
             greatest,
-            unsound: Vec::new(),
-            seed,
-            fault: None,
+            damaged: Vec::new(),
+            mutant: None,
         })
     }
 
-    /// From now on makes a fault, if it is one that is made here.
-    #[cfg(feature = "mutants")]
-    pub fn set_mutant(&mut self, mutant: Option<herd_replica::Mutant>) {
-        self.fault = mutant.and_then(Fault::of);
+    /// Injects a fault from now on.
+    #[cfg(any(test, feature = "mutants"))]
+    pub fn set_mutant(&mut self, mutant: Option<Mutant>) {
+        self.mutant = mutant;
     }
 
-    fn is(&self, fault: Fault) -> bool {
-        self.fault == Some(fault)
+    fn is(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
     }
 
-    /// There was a file that tells whose directory it is, and it is not what was written.
-    pub fn life_is_damaged(&self) -> bool {
-        self.life_is_damaged
+    /// Whose directory it is, and the last incarnation; none if it is new, or every copy is damaged.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.current.as_ref()
     }
 
-    /// Whose directory it is, and how its last life ended; none if it is new, or that file is damaged.
-    pub fn life(&self) -> Option<&Life> {
-        self.life.as_ref()
+    /// A file that belongs to another server than this one, if there is any, and whose it is.
+    pub fn stranger(&self, herd: &str, server: &str) -> Option<(&str, &Identity)> {
+        self.copies.stranger(herd, server)
     }
 
-    /// Whether the last life seems to have ended well and nothing to have been changed since; reading
-    /// everything may show otherwise.
-    ///
-    /// # Errors
-    ///
-    /// The disk's.
-    pub fn looks_closed(&mut self) -> io::Result<bool> {
-        let Some(Closed { generation, length }) = self.life.as_ref().and_then(|life| life.closed)
-        else {
-            return Ok(false);
-        };
-        let name = format!("{WHOLE}{generation}");
-        let names = self.disk.names()?;
-        let is_last = names
-            .iter()
-            .filter(|name| is_whole(name))
-            .all(|name| number_of(name).is_none_or(|number| number <= generation));
-        if !names.contains(&name) || !is_last || length == 0 {
-            return Ok(false);
+    /// The incarnation of the next start: greater than the last one, whatever the clock says.
+    pub fn next_incarnation(&self, clock: u64) -> u64 {
+        match &self.current {
+            Some(last) if !self.is(Mutant::IncarnationFromClock) => {
+                clock.max(last.incarnation.saturating_add(1))
+            }
+            _ => clock,
         }
-        let mut bytes = [0; 2];
-        Ok(self.disk.read(&name, length - 1, &mut bytes)? == 1)
     }
 
-    /// Reads everything. Where nothing but the end was torn the file is gone on with; else a generation must
-    /// be begun before anything can be written.
+    /// Reads everything and hands over each intact record, in any order, some more than once; the greatest of
+    /// a key counts. If only an end is torn, the journal is continued; else [`is_sound`](Self::is_sound) is
+    /// false and a generation must be begun before anything can be written.
     ///
     /// # Errors
     ///
     /// [`OpenError`].
-    pub fn load(&mut self, mut take: impl FnMut(Found<'_>)) -> Result<Loaded, OpenError> {
-        let Candidates { counts, unreadable } = candidates(&mut self.disk)?;
-        let mut loaded = Loaded { unreadable, ..Loaded::default() };
-        let closed = self.life.as_ref().and_then(|life| life.closed);
-        if let Some((name, id)) = counts {
-            let ignored = self.is(Fault::HolesIgnored);
-            let mut writer = None;
-            let ended = read_records(&mut self.disk, &name, id, |line, behind_hole| {
-                if let Line::Origin { number: 0, server, .. } = *line {
-                    writer = Some(server.to_owned());
-                }
-                hand_over(line, behind_hole && !ignored, &mut take);
-                Ok::<_, io::Error>(())
-            })?;
-            loaded.flaws.extend(stranger(&name, &ended, self.life.as_ref(), writer));
-            loaded.flaws.extend(flaws(&name, &ended, closed, &loaded.unreadable));
-            self.take_up(name, id, ended, &mut loaded)?;
-        } else if let Some(Closed { generation, length }) = closed {
-            loaded.flaws.extend(lost(generation, length, &loaded.unreadable));
-        } else if self.life.is_some() && loaded.unreadable.is_empty() {
-            let (file, what) = (life::NAME.to_owned(), Wrong::JournalMissing);
-            loaded.flaws.push(Flaw { file, from: 0, to: 0, what });
-        }
-        self.unsound.extend(loaded.unreadable.iter().cloned());
-        self.tidy()?;
-        Ok(loaded)
-    }
-
-    fn take_up(
-        &mut self,
-        name: String,
-        id: u64,
-        ended: Ended,
-        loaded: &mut Loaded,
-    ) -> Result<(), OpenError> {
-        let Ended { mut end, torn, records, holes } = ended;
-        let number = number_of(&name).unwrap_or(0);
-        if holes.is_empty() || self.is(Fault::HolesIgnored) {
-            if self.is(Fault::TornEndKept) {
-                end += torn;
-            } else if torn > 0 {
-                self.disk.truncate(&name, end)?;
+    pub fn load(&mut self, take: impl FnMut(Record<'_>)) -> Result<Loaded, OpenError> {
+        let names = self.disk.names()?;
+        let survey = survey(&mut self.disk, &names, &self.copies, self.mutant, take)?;
+        let Survey { journals, findings } = survey;
+        self.live = None;
+        self.damaged.clear();
+        let mut is_superseded = false;
+        for (at, surveyed) in journals.iter().enumerate() {
+            // The content of a damaged file is elsewhere if a sound generation has replaced it.
+            if !surveyed.is_sound && !is_superseded {
+                self.damaged.push(surveyed.number);
             }
-            // What it says, and its name, may last only until the next power cut: a process that ended may not
-            // have come to making that safe. What is known from here on counts as safe.
-            self.disk.sync(&name)?;
-            self.disk.sync_names()?;
-            let closed = self.life.as_ref().and_then(|life| life.closed);
-            loaded.is_closed =
-                torn == 0 && closed == Some(Closed { generation: number, length: end });
-            let (safe, noted) = (end, end);
-            let name = name.clone();
-            self.live = Some(Generation {
-                name,
-                number,
-                id,
-                end,
-                safe,
-                noted,
-                is_ragged: false,
-                is_doubtful: false,
-            });
+            is_superseded |= surveyed.is_sound;
+            if let (0, true, Some(key)) = (at, surveyed.is_sound, surveyed.key) {
+                self.go_on_with(surveyed.number, &surveyed.journal, key)?;
+            }
         }
-        if self.live.is_none() {
-            self.unsound.push(name.clone());
+        let journals = journals.into_iter().map(|surveyed| surveyed.journal).collect();
+        Ok(Loaded { journals, findings })
+    }
+
+    fn go_on_with(&mut self, number: u64, journal: &Journal, key: u64) -> io::Result<()> {
+        let &Journal { ref file, end, torn_bytes, .. } = journal;
+        if torn_bytes > 0 {
+            self.disk.truncate(file, end)?;
         }
-        loaded.file = Some(name);
-        loaded.bytes = end;
-        loaded.torn_bytes = torn;
-        loaded.records = records;
-        loaded.holes = holes;
+        // What was read, and the file's name, may last only until the next power cut: a process that was
+        // killed may not have synced it. What is known from here on counts as synced.
+        self.disk.sync(file)?;
+        self.disk.sync_names()?;
+        let begun = self.copies.head(file).map_or_else(UnixTime::default, |head| head.written);
+        self.live = Some(Generation {
+            name: file.clone(),
+            number,
+            key,
+            begun,
+            end,
+            synced: end,
+            is_ragged: false,
+            is_doubtful: false,
+        });
         Ok(())
     }
 
-    /// From now on this life uses the directory: if it does not end well, that is known.
+    /// Writes down whose directory it is from now on. A start calls it before it writes anything else, and
+    /// again whenever the server takes another incarnation.
     ///
     /// # Errors
     ///
     /// The disk's.
-    pub fn begin_life(&mut self, life: Life) -> io::Result<()> {
-        life::write(&mut self.disk, &life)?;
-        self.life = Some(life);
+    pub fn start_incarnation(&mut self, identity: Identity, now: UnixTime) -> io::Result<()> {
+        let block = Block { identity, key: self.key, written: now };
+        identity::write(&mut self.disk, &block)?;
+        self.current = Some(block.identity);
         Ok(())
     }
 
-    /// The server has taken another life while it runs.
-    ///
-    /// # Errors
-    ///
-    /// The disk's.
-    pub fn renew_life(&mut self, incarnation: u64) -> io::Result<()> {
-        let Some(life) = self.life.clone() else { return Ok(()) };
-        self.begin_life(Life { incarnation, ..life })
-    }
-
-    /// Nothing comes any more, and nothing that was told to anybody is missing in what was written: makes
-    /// it safe and says so.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError`].
-    pub fn close(mut self) -> Result<(), WriteError> {
-        self.sync(Part::Live)?;
-        let Some((live, mut life)) = self.live.zip(self.life) else {
-            return Err(WriteError::NoFile);
-        };
-        life.closed = Some(Closed { generation: live.number, length: live.end });
-        Ok(life::write(&mut self.disk, &life)?)
-    }
-
-    /// Writes records, all of them or, if it fails, none that count.
+    /// Appends records: all of them or, if it fails, none that count.
     ///
     /// # Errors
     ///
@@ -342,17 +239,12 @@ impl<D: Disk> Storage<D> {
         let Some(file) = file.filter(|file| !file.is_doubtful) else {
             return Err(WriteError::NoFile);
         };
-        if file.safe >= file.noted + SYNCED_EVERY_BYTES {
-            batch.push(&Line::Synced { to: file.safe });
-            file.noted = file.safe;
-        }
         if file.is_ragged {
-            // A record of the last try that reached beyond this one would be read as if it had come later.
+            // What the failed write left beyond this one would look like damage.
             self.disk.truncate(&file.name, file.end)?;
-            self.disk.sync(&file.name)?;
             file.is_ragged = false;
         }
-        let bytes = batch.sealed(file.id, file.end);
+        let bytes = batch.sealed(file.key);
         file.is_ragged = true;
         self.disk.write(&file.name, file.end, bytes)?;
         file.is_ragged = false;
@@ -360,19 +252,19 @@ impl<D: Disk> Storage<D> {
         Ok(())
     }
 
-    /// Everything that was written lasts.
+    /// Makes everything that was appended durable.
     ///
     /// # Errors
     ///
-    /// [`WriteError`]; nobody knows then what lasts, and a generation must be begun.
+    /// [`WriteError`]; it is then unknown what is durable, and a generation must be begun.
     pub fn sync(&mut self, part: Part) -> Result<(), WriteError> {
         let Some(unsynced) = self.start_sync(part)? else { return Ok(()) };
         let outcome = self.disk.sync(&unsynced.name);
         self.end_sync(&unsynced, outcome)
     }
 
-    /// For whoever has another thread make a file safe and goes on writing: what is to be made safe now, if
-    /// anything is. To be followed by [`end_sync`](Self::end_sync).
+    /// Returns what there is to sync, if anything, for a caller that has another thread do it and goes on
+    /// appending. To be followed by [`end_sync`](Self::end_sync).
     ///
     /// # Errors
     ///
@@ -386,10 +278,10 @@ impl<D: Disk> Storage<D> {
             return Err(WriteError::NoFile);
         };
         let unsynced = || Unsynced { name: file.name.clone(), number: file.number, end: file.end };
-        Ok((file.safe < file.end).then(unsynced))
+        Ok((file.synced < file.end).then(unsynced))
     }
 
-    /// What has become of it, whatever else was done meanwhile.
+    /// Takes note of how a sync ended, whatever else was done meanwhile.
     ///
     /// # Errors
     ///
@@ -405,61 +297,64 @@ impl<D: Disk> Storage<D> {
             file.is_doubtful = true;
             return Err(error.into());
         }
-        file.safe = file.safe.max(unsynced.end);
+        file.synced = file.synced.max(unsynced.end);
         Ok(())
     }
 
-    /// Begins the next generation; one that was begun before is thrown away.
+    /// Begins the next generation; one that was begun before is given up.
     ///
     /// # Errors
     ///
-    /// [`WriteError::Disk`].
-    pub fn begin(&mut self) -> Result<(), WriteError> {
+    /// [`WriteError::Disk`], and [`WriteError::NoIdentity`] before
+    /// [`start_incarnation`](Self::start_incarnation).
+    pub fn begin(&mut self, now: UnixTime) -> Result<(), WriteError> {
         self.give_up_next()?;
+        let identity = self.current.clone().ok_or(WriteError::NoIdentity)?;
         self.greatest += 1;
         let number = self.greatest;
-        let name = format!("{WHOLE}{number}{PART}");
-        let id = self.seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let name = names::journal_part(number);
         if self.disk.names()?.contains(&name) {
             self.disk.remove(&name)?;
         }
-        self.disk.write(&name, 0, &header(id))?;
-        let end = HEADER_BYTES as u64;
+        let head = Block { identity, key: self.key, written: now }.encode();
+        self.disk.write(&name, 0, &head)?;
         self.next = Some(Generation {
             name,
             number,
-            id,
-            end,
-            safe: 0,
-            noted: end,
+            key: self.key,
+            begun: now,
+            end: head.len() as u64,
+            synced: 0,
             is_ragged: false,
             is_doubtful: false,
         });
         Ok(())
     }
 
-    /// The next generation holds everything: from now on it counts. Others go with [`tidy`](Self::tidy).
+    /// The next generation holds everything: it is the journal from now on. Older ones are removed by
+    /// [`tidy`](Self::tidy).
     ///
     /// # Errors
     ///
-    /// [`WriteError`]; ask [`is_sound`](Self::is_sound) whether there still is a file to write to.
+    /// [`WriteError`]; [`is_sound`](Self::is_sound) then tells whether there still is a journal to write to.
     pub fn complete(&mut self) -> Result<(), WriteError> {
-        if !self.is(Fault::GenerationNotSynced) {
+        if !self.is(Mutant::GenerationNotSynced) {
             self.sync(Part::Next)?;
         }
-        if self.is(Fault::OldGoesFirst)
+        if self.is(Mutant::OldRemovedFirst)
             && let Some(live) = self.live.take()
         {
             self.disk.remove(&live.name)?;
         }
         let Some(mut next) = self.next.take() else { return Err(WriteError::NoFile) };
-        let name = format!("{WHOLE}{}", next.number);
-        let unsynced = self.is(Fault::NamesNotSynced);
+        let name = names::journal(next.number);
+        let skips_sync = self.is(Mutant::NamesNotSynced);
         let renamed = self.disk.rename(&next.name, &name);
-        let renamed = renamed.and_then(|()| if unsynced { Ok(()) } else { self.disk.sync_names() });
+        let renamed =
+            renamed.and_then(|()| if skips_sync { Ok(()) } else { self.disk.sync_names() });
         if let Err(error) = renamed {
-            // Which of the two a start would find is not known, so neither is gone on with. Nothing is lost:
-            // both hold everything that was made safe.
+            // Which of the two a start would find is unknown, so neither is appended to. Nothing is lost: both
+            // hold everything that was synced.
             self.live = None;
             return Err(error.into());
         }
@@ -468,44 +363,7 @@ impl<D: Disk> Storage<D> {
         Ok(())
     }
 
-    /// Of what the generation that counts has replaced nothing is left but what was not sound.
-    ///
-    /// # Errors
-    ///
-    /// The disk's.
-    pub fn tidy(&mut self) -> io::Result<()> {
-        for name in self.surplus()? {
-            self.disk.remove(&name)?;
-        }
-        Ok(())
-    }
-
-    /// The same for whoever has another thread remove files, which may take long: what is not sound is set
-    /// aside, and what is to be removed is named.
-    ///
-    /// # Errors
-    ///
-    /// The disk's.
-    pub fn surplus(&mut self) -> io::Result<Vec<String>> {
-        let Some(live) = &self.live else { return Ok(Vec::new()) };
-        let is_old = |name: &String| {
-            !name.starts_with(DAMAGED) && number_of(name).is_some_and(|n| n < live.number)
-        };
-        let (unsound, surplus): (Vec<_>, Vec<_>) = self
-            .disk
-            .names()?
-            .into_iter()
-            .filter(is_old)
-            .partition(|name| self.unsound.contains(name));
-        for name in unsound {
-            if let Some(number) = name.strip_prefix(WHOLE) {
-                self.disk.rename(&name, &format!("{DAMAGED}{number}"))?;
-            }
-        }
-        Ok(surplus)
-    }
-
-    /// No next generation, after all.
+    /// Gives up the next generation.
     ///
     /// # Errors
     ///
@@ -517,14 +375,78 @@ impl<D: Disk> Storage<D> {
         }
     }
 
-    /// Whether records can be written to the generation that counts.
+    /// Sets damaged generations aside and removes what the journal has replaced. To be called after
+    /// [`load`](Self::load) and [`complete`](Self::complete).
+    ///
+    /// # Errors
+    ///
+    /// The disk's.
+    pub fn tidy(&mut self, limits: &Limits, now: UnixTime) -> io::Result<()> {
+        for name in self.surplus(limits, now)? {
+            self.disk.remove(&name)?;
+        }
+        Ok(())
+    }
+
+    /// Does the same, but leaves it to the caller to remove the files that it returns, which may take long.
+    ///
+    /// # Errors
+    ///
+    /// The disk's.
+    pub fn surplus(&mut self, limits: &Limits, now: UnixTime) -> io::Result<Vec<String>> {
+        let Some(live) = &self.live else { return Ok(Vec::new()) };
+        let mut surplus = Vec::new();
+        for name in self.disk.names()? {
+            match Name::parse(&name) {
+                Some(Name::Journal(number)) if number < live.number => {
+                    if self.damaged.contains(&number) {
+                        self.disk.rename(&name, &names::damaged(number, now))?;
+                    } else {
+                        surplus.push(name);
+                    }
+                }
+                Some(Name::JournalPart(number)) if number < live.number => surplus.push(name),
+                Some(Name::Damaged(_, since)) => {
+                    // A time that is still to come was set by a wrong clock.
+                    let age = u64::try_from(now.seconds() - since).unwrap_or_default();
+                    if limits.is_outdated(Duration::from_secs(age)) {
+                        surplus.push(name);
+                    }
+                }
+                Some(
+                    Name::Journal(_) | Name::JournalPart(_) | Name::Identity | Name::IdentityPart,
+                )
+                | None => {}
+            }
+        }
+        Ok(surplus)
+    }
+
+    /// Makes everything durable at the end of an orderly stop.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`].
+    pub fn close(mut self) -> Result<(), WriteError> {
+        self.sync(Part::Live)
+    }
+
+    /// Whether the journal can be appended to.
     pub fn is_sound(&self) -> bool {
         self.live.as_ref().is_some_and(|live| !live.is_doubtful)
     }
 
-    /// Bytes of the generation that counts.
+    /// Bytes of the journal.
     pub fn live_bytes(&self) -> u64 {
         self.live.as_ref().map_or(0, |live| live.end)
+    }
+
+    /// Time since the journal was begun; the longest there is if it was begun in the future, since then a
+    /// clock was wrong and nothing tells how old it is.
+    pub fn live_age(&self, now: UnixTime) -> Duration {
+        let Some(live) = &self.live else { return Duration::ZERO };
+        let age = now.nanos() - live.begun.nanos();
+        u64::try_from(age).map_or(Duration::MAX, Duration::from_nanos)
     }
 
     /// Bytes of the generation that is being written.
@@ -532,73 +454,23 @@ impl<D: Disk> Storage<D> {
         self.next.as_ref().map(|next| next.end)
     }
 
-    /// How many of them are not known to be safe.
-    pub fn next_unsafe_bytes(&self) -> Option<u64> {
-        self.next.as_ref().map(|next| next.end - next.safe)
+    /// Number of them that are not synced.
+    pub fn next_unsynced_bytes(&self) -> Option<u64> {
+        self.next.as_ref().map(|next| next.end - next.synced)
     }
 
-    /// The disk, to look at.
+    /// The disk.
     pub fn disk(&self) -> &D {
         &self.disk
     }
 
-    /// The same, for what only this kind of disk can do.
+    /// The disk, for what only this kind of disk can do.
     pub fn disk_mut(&mut self) -> &mut D {
         &mut self.disk
     }
 
-    /// The disk, as when the process ends here.
+    /// The disk, as it is when the process ends here.
     pub fn into_disk(self) -> D {
         self.disk
     }
-}
-
-/// Which of several files is read.
-pub(crate) struct Candidates {
-    /// The file that counts and its id, if there is any.
-    pub(crate) counts: Option<(String, u64)>,
-    /// Later ones, damaged from their beginning.
-    pub(crate) unreadable: Vec<String>,
-}
-
-/// The file that counts is the greatest whose beginning is sound.
-pub(crate) fn candidates<D: Disk>(disk: &mut D) -> Result<Candidates, OpenError> {
-    let names = disk.names()?;
-    let mut whole: Vec<_> = names.into_iter().filter(|name| is_whole(name)).collect();
-    whole.sort_unstable_by_key(|name| std::cmp::Reverse(number_of(name)));
-    let mut unreadable = Vec::new();
-    for name in whole {
-        let mut front = [0; HEADER_BYTES];
-        let length = disk.read(&name, 0, &mut front)?;
-        match read_header(front.get(..length).unwrap_or_default()) {
-            Header::Later(version) => return Err(OpenError::Later { file: name, version }),
-            Header::None => unreadable.push(name),
-            Header::Ours(id) => return Ok(Candidates { counts: Some((name, id)), unreadable }),
-        }
-    }
-    Ok(Candidates { counts: None, unreadable })
-}
-
-pub(crate) fn hand_over(line: &Line<'_>, behind_hole: bool, take: &mut impl FnMut(Found<'_>)) {
-    let mut found = |journaled: Journaled<'_>| {
-        take(if behind_hole { Found::BehindHole(journaled) } else { Found::Sound(journaled) });
-    };
-    match *line {
-        Line::Synced { .. } => {}
-        Line::Of(journaled) => found(journaled),
-        Line::Origin { number, server, incarnation } => {
-            let origin = Origin { server: server.into(), incarnation };
-            found(Journaled::Origin { number, origin: &origin });
-        }
-    }
-}
-
-/// Of a journal, whole or not, or of what was set aside.
-pub(crate) fn number_of(name: &str) -> Option<u64> {
-    let number = name.strip_prefix(WHOLE).or_else(|| name.strip_prefix(DAMAGED))?;
-    number.strip_suffix(PART).unwrap_or(number).parse().ok()
-}
-
-pub(crate) fn is_whole(name: &str) -> bool {
-    name.starts_with(WHOLE) && !name.ends_with(PART) && number_of(name).is_some()
 }
