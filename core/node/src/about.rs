@@ -1,7 +1,8 @@
-//! What a server tells everybody about itself, as bytes that travel with its word in the herd.
+//! What a server tells all others about itself, as bytes that travel with its heartbeat.
 //!
 //! Compact, and readable by other versions: tagged fields after the number of the format. A reader
-//! takes what it knows; what a later version means by a state or an alarm it shows as the word it is.
+//! takes what it knows; what a later version means by a state or an alarm it shows as the word it is. Counts are
+//! at most a minute old: others are told at once only of states and alarms.
 
 use crate::peers::PeerState;
 use herd_proto::peer::ABOUT_BYTES_MAX;
@@ -13,7 +14,7 @@ use std::time::Duration;
 pub struct About {
     /// The version of its program.
     pub program: String,
-    /// `starting` (neighbours are waited for), `catching-up`, `bootstrapping`, `ready` or `draining`; a
+    /// `starting` (peers are waited for), `catching-up`, `ready` or `draining`; a
     /// later version may say something else.
     pub state: String,
     /// How long it has run; whole seconds.
@@ -24,12 +25,12 @@ pub struct About {
     pub updates: u64,
     /// Resident memory of its process; None where its system does not tell.
     pub resident_bytes: Option<u64>,
-    /// Updates that its neighbours were heard to hold and it does not, all streams added up.
+    /// Updates that its peers hold and it does not, all streams added up.
     pub lag_updates: u64,
     /// Since when the oldest of them was known to be missing; whole milliseconds. Zero if none is.
     pub lag: Duration,
-    /// What comparing with its neighbours has brought; None if it does not compare.
-    pub audits: Option<Audits>,
+    /// What comparing with its peers has brought; None if it does not compare.
+    pub comparisons: Option<Comparisons>,
     /// After how long clients expire there; None if never. Whole milliseconds.
     pub expire_after: Option<Duration>,
     /// Its links, those that are not up first.
@@ -40,12 +41,12 @@ pub struct About {
     pub alarms: Vec<Alarm>,
 }
 
-/// What comparisons with neighbours have brought.
+/// What comparisons with peers have brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Audits {
+pub struct Comparisons {
     /// Comparisons made.
     pub rounds: u64,
-    /// Records that had to be issued again. Any at all means a fault in a program or a disk.
+    /// Records that were missing although they had been confirmed. Any at all means a fault in a program or a disk.
     pub repairs: u64,
 }
 
@@ -76,7 +77,7 @@ impl LinkAbout {
 /// Something that went wrong, at least once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Alarm {
-    /// What, in a word such as `clock-ahead`.
+    /// What, in a word such as `clock-differs`.
     pub kind: String,
     /// How often.
     pub count: u64,
@@ -105,8 +106,8 @@ mod tag {
     pub(super) const RESIDENT_BYTES: u64 = 6;
     pub(super) const LAG_UPDATES: u64 = 7;
     pub(super) const LAG_MS: u64 = 8;
-    pub(super) const AUDIT_ROUNDS: u64 = 9;
-    pub(super) const AUDIT_REPAIRS: u64 = 10;
+    pub(super) const ROUNDS: u64 = 9;
+    pub(super) const REPAIRS: u64 = 10;
     pub(super) const ALARM: u64 = 11;
     pub(super) const LINK: u64 = 12;
     pub(super) const LINKS_LEFT_OUT: u64 = 13;
@@ -145,9 +146,9 @@ impl About {
         if let Some(after) = self.expire_after {
             write_number_field(tag::EXPIRE_AFTER_MS, whole(after.as_millis()), &mut out);
         }
-        if let Some(Audits { rounds, repairs }) = self.audits {
-            write_number_field(tag::AUDIT_ROUNDS, rounds, &mut out);
-            write_number_field(tag::AUDIT_REPAIRS, repairs, &mut out);
+        if let Some(Comparisons { rounds, repairs }) = self.comparisons {
+            write_number_field(tag::ROUNDS, rounds, &mut out);
+            write_number_field(tag::REPAIRS, repairs, &mut out);
         }
         for alarm in self.alarms.iter().take(ALARMS_MAX) {
             write_field(tag::ALARM, &alarm.encode(), &mut out);
@@ -184,8 +185,8 @@ impl About {
                 tag::RESIDENT_BYTES => about.resident_bytes = Some(number()),
                 tag::LAG_UPDATES => about.lag_updates = number(),
                 tag::LAG_MS => about.lag = Duration::from_millis(number()),
-                tag::AUDIT_ROUNDS => about.audits.get_or_insert_default().rounds = number(),
-                tag::AUDIT_REPAIRS => about.audits.get_or_insert_default().repairs = number(),
+                tag::ROUNDS => about.comparisons.get_or_insert_default().rounds = number(),
+                tag::REPAIRS => about.comparisons.get_or_insert_default().repairs = number(),
                 tag::ALARM => about.alarms.push(Alarm::decode(field)),
                 tag::LINK => about.links.push(LinkAbout::decode(field)),
                 tag::EXPIRE_AFTER_MS => {
@@ -290,12 +291,12 @@ mod tests {
             resident_bytes: Some(1 << 30),
             lag_updates: 3,
             lag: Duration::from_millis(250),
-            audits: Some(Audits { rounds: 4, repairs: 0 }),
+            comparisons: Some(Comparisons { rounds: 4, repairs: 0 }),
             expire_after: Some(Duration::from_hours(24)),
             links: vec![link("Jaquez", "down"), link("Smith", "up")],
             links_left_out: 0,
             alarms: vec![Alarm {
-                kind: "clock-ahead".into(),
+                kind: "clock-differs".into(),
                 count: 2,
                 ago: Duration::from_secs(9),
             }],
@@ -315,7 +316,7 @@ mod tests {
 
     #[test]
     fn what_is_told_is_understood() {
-        for about in [about(), About { audits: None, resident_bytes: None, ..about() }] {
+        for about in [about(), About { comparisons: None, resident_bytes: None, ..about() }] {
             assert_eq!(About::decode(&about.encode()), Some(about));
         }
         assert_eq!(About::decode(b""), None);
@@ -348,7 +349,7 @@ mod tests {
         assert!(bytes.len() <= ABOUT_BYTES_MAX && bytes.len() > ABOUT_BYTES_MAX - 250);
         let read = About::decode(&bytes).unwrap();
         assert_eq!(read.links.len() as u64 + read.links_left_out, 100);
-        // Fifty neighbours with names as people give them have room.
+        // Fifty peers with names as people give them have room.
         let links: Vec<_> = (0..50).map(|n| link(&format!("server-{n}.example"), "up")).collect();
         let read = About::decode(&About { links, ..about() }.encode()).unwrap();
         assert_eq!((read.links.len(), read.links_left_out), (50, 0));

@@ -1,4 +1,4 @@
-//! The whole herd as one of its servers knows it: who can be reached, and what each said of itself.
+//! The whole herd as one of its servers knows it: which servers can be reached, and what each said of itself.
 
 use crate::about::About;
 use crate::node::Node;
@@ -14,13 +14,13 @@ pub struct ServerView {
     pub name: String,
     /// Whether what it says can be trusted to be of now.
     pub standing: Standing,
-    /// Which of its lives spoke last.
+    /// Its latest incarnation that was heard from.
     pub incarnation: Option<u64>,
-    /// How long ago that came here; zero for this server itself, None if it never spoke.
+    /// How long ago its last heartbeat came here; zero for this server itself, None if none ever did.
     pub heard_ago: Option<Duration>,
-    /// Its account of itself, as old as that. None also if it cannot be read.
+    /// Its account of itself. None also if it cannot be read.
     pub about: Option<About>,
-    /// How far it holds each stream.
+    /// How far it holds each stream; only this server itself knows.
     pub streams: Vec<StreamView>,
 }
 
@@ -33,29 +33,26 @@ pub enum Standing {
     Reachable,
     /// There are none. What is known of it is what it said before.
     Unreachable,
-    /// It has not been heard of since this server started.
+    /// It has not been heard from since this server started.
     Unheard,
 }
 
 /// How far a server holds one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamView {
-    /// Whose.
+    /// The server that writes it.
     pub server: String,
-    /// In which of its lives.
+    /// The incarnation of that server.
     pub incarnation: u64,
     /// Held up to here.
     pub version: u64,
-    /// How much further some server that can be reached holds it. What others said is up to a second
-    /// old, so this is seldom zero for them while much is written.
+    /// By how many updates some peer is ahead.
     pub behind: u64,
 }
 
-/// A word that is older than this says nothing about whether its server still lives: half as long again
+/// A heartbeat older than this says nothing about whether its server still runs: half as long again
 /// as an idle server may be silent.
 const FRESH: Duration = Duration::from_secs(15);
-
-type Versions<'a> = Vec<((&'a str, u64), u64)>;
 
 impl Node {
     /// Every server of the herd that speaks this product's protocol, by name, this one among them.
@@ -79,32 +76,9 @@ impl Node {
             word.is_some_and(|word| now.instant.since(word.heard) < FRESH)
         };
         let reachable = reachable(self.name(), &accounts, is_fresh);
-
-        let own: Versions<'_> = self
-            .replica
-            .streams()
-            .map(|stream| ((&*stream.origin.server, stream.origin.incarnation), stream.version))
-            .collect();
-        let mut greatest: BTreeMap<(&str, u64), u64> = BTreeMap::new();
-        let told = words.iter().filter(|(name, _)| reachable.contains(**name));
-        let told = told.flat_map(|(_, word)| word.iter().flat_map(versions));
-        for (origin, version) in told.chain(own.iter().copied()) {
-            let known = greatest.entry(origin).or_default();
-            *known = version.max(*known);
-        }
-        let streams = |held: Versions<'_>| -> Vec<StreamView> {
-            let view = |(origin, version): ((&str, u64), u64)| StreamView {
-                server: origin.0.to_owned(),
-                incarnation: origin.1,
-                version,
-                behind: greatest
-                    .get(&origin)
-                    .map_or(0, |greatest| greatest.saturating_sub(version)),
-            };
-            held.into_iter().map(view).collect()
-        };
         let view = |(&name, word): (&&str, &Option<Word<'_>>)| {
             let is_own = name == self.name();
+            let word = word.as_ref();
             ServerView {
                 name: name.to_owned(),
                 standing: match word {
@@ -113,34 +87,37 @@ impl Node {
                     Some(_) => Standing::Unreachable,
                     None => Standing::Unheard,
                 },
-                incarnation: match word {
-                    _ if is_own => Some(self.settings.incarnation),
-                    word => word.as_ref().map(|word| word.origin.incarnation),
+                incarnation: if is_own {
+                    Some(self.settings.incarnation)
+                } else {
+                    word.map(|word| word.incarnation)
                 },
-                heard_ago: match word {
-                    _ if is_own => Some(Duration::ZERO),
-                    word => word.as_ref().map(|word| now.instant.since(word.heard)),
+                heard_ago: if is_own {
+                    Some(Duration::ZERO)
+                } else {
+                    word.map(|word| now.instant.since(word.heard))
                 },
                 about: accounts.get(name).cloned(),
-                streams: match word {
-                    _ if is_own => streams(own.clone()),
-                    word => streams(word.iter().flat_map(versions).collect()),
-                },
+                streams: if is_own { self.streams() } else { Vec::new() },
             }
         };
         words.iter().map(view).collect()
     }
+
+    /// Every stream that is known here.
+    fn streams(&self) -> Vec<StreamView> {
+        let streams = self.replica.streams().map(|stream| StreamView {
+            server: stream.origin.server.to_string(),
+            incarnation: stream.origin.incarnation,
+            version: stream.version,
+            behind: stream.behind,
+        });
+        streams.collect()
+    }
 }
 
-fn versions<'a>(word: &'a Word<'_>) -> impl Iterator<Item = ((&'a str, u64), u64)> {
-    let named = |&(origin, version): &(&'a herd_replica::Origin, u64)| {
-        ((&*origin.server, origin.incarnation), version)
-    };
-    word.versions.iter().map(named)
-}
-
-/// Whom `from` can reach over links that are up. A server that can be reached is believed about its
-/// links; one that gives no account of a link, by what its other end said, if that is fresh.
+/// The servers that `from` can reach over links that are up. A server that can be reached is believed about its
+/// links; where it says nothing of a link, the other end of it is, if what that said is fresh.
 fn reachable<'a>(
     from: &'a str,
     accounts: &BTreeMap<&'a str, About>,

@@ -7,15 +7,16 @@ use crate::node::Settings;
 use crate::output::CloseReason;
 use crate::peers::PeerId;
 use crate::replay::Replay;
-use herd_proto::peer::Message;
+use crate::silence::{Silence, Verdict};
+use herd_proto::peer::{BatchWriter, Message, REASON_BYTES_MAX};
 use herd_proto::{
-    At, Command, Frame, Framer, Hello, Instant, write_unknown, write_unknown_too_long,
+    At, Command, Frame, Framer, Hello, Instant, Now, write_unknown, write_unknown_too_long,
 };
 use herd_replica::Cursor;
 use std::io::Write as _;
 use std::time::Duration;
 
-/// What a neighbour speaks.
+/// The protocol of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// This product's: a hello first, then frames.
@@ -25,7 +26,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// In a word.
+    /// The dialect as a word.
     pub fn word(self) -> &'static str {
         match self {
             Self::Native => "native",
@@ -34,12 +35,12 @@ impl Dialect {
     }
 }
 
-/// Where a link is in its life.
+/// The state of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// The other side's hello must come before this moment.
-    Greeting { until: Instant },
-    /// Another life of the same server is linked, and was asked at `since` whether it is still there.
+    /// The peer's hello is awaited.
+    Greeting,
+    /// Another process of the same name is linked, and was asked at `since` whether it is still there.
     /// If it does not answer before `until`, this one takes its place.
     Contested { since: Instant, until: Instant },
     /// Reports flow.
@@ -59,24 +60,31 @@ pub(crate) struct Link {
     pub(crate) incarnation: u64,
     /// The version of frames that both hellos agree on; 0 before, and where there are none.
     pub(crate) frames: u8,
-    /// After so long without a byte the other side counts as gone.
+    /// The limit of the peer's silence.
     pub(crate) dead_after: Duration,
+    pub(crate) silence: Silence,
     pub(crate) opened: Instant,
+    /// The last input.
     pub(crate) heard: Instant,
     pub(crate) pinged: Instant,
-    /// When it was last asked whether its server still lives, since another came under that name.
+    /// When it was last asked whether its server is still there, since another came under that name.
     pub(crate) asked: Option<Instant>,
     /// All that the other side held when the link came up is known here.
     pub(crate) caught_up: bool,
     /// How far a foreign server has been told what changes.
     pub(crate) cursor: Cursor,
     pub(crate) replay: Replay,
-    /// The start of a frame that is not whole yet; at most one frame.
+    /// The start of a batch that is not complete yet; at most one batch.
     partial: Vec<u8>,
-    /// Lines to send before any report; at most [`CONTROL_BYTES_MAX`].
-    control: Vec<u8>,
+    /// Lines to send before anything else; at most [`LINES_BYTES_MAX`].
+    lines: Vec<u8>,
+    /// This side's hello was sent, so that the peer takes what follows for frames.
+    has_said_hello: bool,
+    ping_due: Option<Instant>,
     /// A ping to answer; only the last, so that pinging without reading gains nothing.
     pong_due: Option<u64>,
+    /// Why this side closes the link.
+    bye_due: Option<String>,
     /// The driver found nothing to send and waits for an `Output::Transmit`.
     pub(crate) waiting: bool,
     framer: Option<Framer>,
@@ -99,9 +107,9 @@ pub(crate) enum LinkLine<'a> {
     TooLong(&'a [u8]),
 }
 
-/// What waits for a neighbour beside reports: a hello, a ping, answers to lines that were none. Past
-/// this such answers are dropped; they are for people who try things out, not for programs.
-const CONTROL_BYTES_MAX: usize = 64 * 1024;
+/// Bound of what waits for a peer beside reports: a hello, answers to lines that were none. Beyond
+/// it such answers are dropped; they are for people who try things out, not for programs.
+const LINES_BYTES_MAX: usize = 64 * 1024;
 
 const REFUSED: &str = "REFUSED ";
 
@@ -142,6 +150,7 @@ impl Link {
             incarnation: 0,
             frames: 0,
             dead_after: settings.hello_within,
+            silence: Silence::new(now),
             opened: now,
             heard: now,
             pinged: now,
@@ -150,8 +159,11 @@ impl Link {
             cursor: Cursor::default(),
             replay: Replay::new(Cursor::default(), now),
             partial: Vec::new(),
-            control: Vec::new(),
+            lines: Vec::new(),
+            has_said_hello: false,
+            ping_due: None,
             pong_due: None,
+            bye_due: None,
             waiting: false,
             framer: Some(Framer::new(settings.line_bytes_max)),
         }
@@ -168,7 +180,7 @@ impl Link {
 
     pub(crate) fn say_ping(&mut self, now: Instant) {
         self.pinged = now;
-        Message::Ping { sent: now.nanos() }.encode(&mut self.control);
+        self.ping_due = Some(now);
     }
 
     pub(crate) fn say_pong(&mut self, sent: u64) {
@@ -176,7 +188,8 @@ impl Link {
     }
 
     pub(crate) fn say_hello(&mut self, hello: &Hello<'_>) {
-        hello.write(&mut self.control);
+        self.has_said_hello = true;
+        hello.write(&mut self.lines);
     }
 
     /// Answers a line that is none, as the line protocol asks.
@@ -184,22 +197,22 @@ impl Link {
         if let LinkLine::Other(line) = line
             && self.has_room(line.len())
         {
-            write_unknown(line, &mut self.control);
+            write_unknown(line, &mut self.lines);
         } else if let LinkLine::TooLong(start) = line
             && self.has_room(start.len())
         {
-            write_unknown_too_long(start, &mut self.control);
+            write_unknown_too_long(start, &mut self.lines);
         }
     }
 
     fn has_room(&self, bytes: usize) -> bool {
-        self.control.len() + bytes < CONTROL_BYTES_MAX
+        self.lines.len() + bytes < LINES_BYTES_MAX
     }
 
-    /// The last words: why this side ends the link, so that both logs tell it. They are a frame once
-    /// the other side has said hello and was answered, or answered ours; a line before.
+    /// The close reason goes to the peer, so that both logs have it: as a frame once the peer takes what
+    /// comes for frames, before that as a line.
     pub(crate) fn say_last(&mut self, reason: &CloseReason) {
-        let (frames, refusal) = match (self.dialect, self.phase, reason) {
+        let refusal = match (self.dialect, self.phase, reason) {
             // The other side knows, or is gone.
             (Dialect::At, ..)
             | (_, Phase::Closing, _)
@@ -210,31 +223,60 @@ impl Link {
                 | CloseReason::RefusedByPeer(_)
                 | CloseReason::EndedByPeer(_),
             ) => return,
-            (_, Phase::Up, _) => (true, reason.to_string()),
-            (
-                _,
-                Phase::Greeting { .. } | Phase::Contested { .. },
-                CloseReason::Refused(refusal),
-            ) => (self.dialed, refusal.to_string()),
-            (_, Phase::Greeting { .. } | Phase::Contested { .. }, _) => return,
+            (_, Phase::Up, _) => {
+                self.bye_due = Some(reason.to_string());
+                return;
+            }
+            (_, Phase::Greeting | Phase::Contested { .. }, CloseReason::Refused(refusal)) => {
+                refusal.to_string()
+            }
+            (_, Phase::Greeting | Phase::Contested { .. }, _) => return,
         };
-        if frames {
-            Message::Bye { reason: &refusal }.encode(&mut self.control);
+        if self.has_said_hello {
+            self.bye_due = Some(refusal);
         } else {
             // Writing to a Vec cannot fail.
-            let _infallible = writeln!(self.control, "{REFUSED}{refusal}");
+            let _infallible = writeln!(self.lines, "{REFUSED}{refusal}");
         }
     }
 
-    /// Moves what goes before any report to `out`.
-    pub(crate) fn drain_control(&mut self, out: &mut Vec<u8>) {
+    /// Moves the lines that go before anything else to `out`.
+    pub(crate) fn drain_lines(&mut self, out: &mut Vec<u8>) {
+        out.append(&mut self.lines);
+    }
+
+    /// Appends the frames that go before those of the replica, or after all of them.
+    pub(crate) fn drain_frames(&mut self, out: &mut BatchWriter<'_>, now: Now) {
+        let unix_ns = now.unix.nanos();
+        if let Some(asked) = self.ping_due.take() {
+            out.push(&Message::Ping { sent: asked.nanos(), unix_ns });
+        }
         if let Some(sent) = self.pong_due.take() {
-            Message::Pong { sent }.encode(&mut self.control);
+            out.push(&Message::Pong { sent, unix_ns });
         }
-        out.append(&mut self.control);
+        if let Some(reason) = self.bye_due.take() {
+            let end = reason.floor_char_boundary(REASON_BYTES_MAX);
+            out.push(&Message::Bye { reason: reason.get(..end).unwrap_or_default() });
+        }
     }
 
-    /// Lends out the bytes of frames that have come, whole or not.
+    /// Input came. While a hello is awaited only the whole of it counts: a peer could send it byte by byte.
+    pub(crate) fn note_input(&mut self, now: Instant) {
+        self.heard = now;
+        if self.phase != Phase::Greeting {
+            self.silence.end(now);
+        }
+    }
+
+    /// This process did not run for so long before now: nothing that was awaited could be noticed.
+    pub(crate) fn excuse(&mut self, lost: Duration, now: Instant) {
+        self.silence.excuse(lost, now);
+        if let Phase::Contested { until, .. } = &mut self.phase {
+            *until = *until + lost;
+        }
+    }
+
+    /// Lends out the start of a batch that is not complete yet.
     pub(crate) fn take_partial(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.partial)
     }
@@ -247,27 +289,50 @@ impl Link {
     #[cfg(feature = "mutants")]
     pub(crate) fn held_bytes(&self) -> (usize, usize) {
         let lines = self.framer.as_ref().map_or(0, Framer::held_bytes);
-        (self.partial.len() + lines, self.control.len())
+        (self.partial.len() + lines, self.lines.len())
     }
 
     pub(crate) fn speaks_frames(&self) -> bool {
         self.phase == Phase::Up && self.dialect == Dialect::Native
     }
 
-    /// When something must be done here even if nothing happens. A link that never `dies` is a fault that
-    /// the simulator makes.
-    pub(crate) fn deadline(&self, ping_every: Duration, dies: bool) -> Option<Instant> {
+    /// Whether the peer's silence means anything here. The answer to "no" is a fault that the simulator makes.
+    fn is_watched(&self, faults: SilenceFaults) -> bool {
         match (self.phase, self.dialect) {
-            (Phase::Greeting { until } | Phase::Contested { until, .. }, _) => Some(until),
+            (Phase::Greeting, _) => !faults.greets_forever,
+            (Phase::Up, Dialect::Native) => !faults.never_dies,
             // What is not answered cannot be asked; the kernel's time-outs must do.
-            (Phase::Up, Dialect::At) => self.replay.resume_at(),
-            (Phase::Closing, _) => None,
-            (Phase::Up, Dialect::Native) => {
-                let dead_at = dies.then_some(self.heard + self.dead_after);
-                dead_at.into_iter().chain([self.pinged + ping_every]).min()
-            }
+            (Phase::Up, Dialect::At) | (Phase::Contested { .. } | Phase::Closing, _) => false,
         }
     }
+
+    /// Looks whether the peer has been silent for too long.
+    pub(crate) fn look(&mut self, faults: SilenceFaults, now: Instant) -> Verdict {
+        if self.is_watched(faults) {
+            self.silence.look(self.dead_after, now)
+        } else {
+            Verdict::Alive
+        }
+    }
+
+    /// When something must be done here even if nothing happens.
+    pub(crate) fn deadline(&self, ping_every: Duration, faults: SilenceFaults) -> Option<Instant> {
+        let silence = self.is_watched(faults).then(|| self.silence.next_at(self.dead_after));
+        let other = match (self.phase, self.dialect) {
+            (Phase::Contested { until, .. }, _) => Some(until),
+            (Phase::Up, Dialect::At) => self.replay.resume_at(),
+            (Phase::Up, Dialect::Native) => Some(self.pinged + ping_every),
+            (Phase::Greeting | Phase::Closing, _) => None,
+        };
+        silence.into_iter().chain(other).min()
+    }
+}
+
+/// Faults that the simulator makes in the watch for silence.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SilenceFaults {
+    pub(crate) never_dies: bool,
+    pub(crate) greets_forever: bool,
 }
 
 /// How a [`Frame`] of a link reads.

@@ -1,51 +1,50 @@
 //! The links of a node: how they begin, what comes and goes over them, how they end. Who is let in is
 //! decided in `greeting.rs`.
 
+use crate::clocks::{CLOCK_RETRY, ClockReading};
 use crate::link::{Dialect, Link, LinkLine, Phase, read};
 use crate::mutants::Mutant;
 use crate::node::{Node, decode};
-use crate::output::{CloseReason, Event, Output};
+use crate::output::{CloseReason, Event, Output, Refusal};
 use crate::peers::{Dialing, PeerId};
 use crate::replay::Replay;
+use crate::silence::Silence;
 use arrayvec::ArrayVec;
-use herd_proto::peer::{Decoded, FRAME_BYTES_MAX, FrameError, Message};
-use herd_proto::{At, Difference, Frame, Framer, Instant, Now, Report, UnixTime};
+use herd_proto::peer::{BATCH_BYTES_MAX, BatchWriter, Decoded, Frames, Message, decode_batch};
+use herd_proto::{At, Frame, Framer, Instant, Now, UnixTime};
 use herd_replica::{Applied, LinkId, Sink};
 
-/// Messages that are looked at together before the first is heard: as many as a batch of clients' lines.
-const BATCH_MESSAGES: usize = 64;
+/// Messages that are decoded together before the first is handled: as many as a batch of clients' lines.
+const CHUNK_MESSAGES: usize = 64;
 
-/// From so many on what is known of their keys is asked for beforehand, all at once.
-const EXPECTED_MIN: usize = 4;
+/// The state of this many keys or more is prefetched, all at once.
+const PREFETCHED_MIN: usize = 4;
 
-/// Messages, and how many bytes each was.
-type Batch<'a> = ArrayVec<(Decoded<'a>, usize), BATCH_MESSAGES>;
+type Chunk<'a> = ArrayVec<Message<'a>, CHUNK_MESSAGES>;
 
-/// The whole frames at the start of `input`, as many as a batch holds, and what is wrong with the next.
-fn decode_batch(input: &[u8]) -> (Batch<'_>, Option<FrameError>) {
-    let mut batch = Batch::new();
-    let mut rest = input;
-    while !batch.is_full() {
-        match Message::decode(rest) {
-            Ok(None) => break,
-            Ok(Some((decoded, length))) => {
-                rest = rest.get(length..).unwrap_or_default();
-                batch.push((decoded, length));
-            }
-            Err(error) => return (batch, Some(error)),
+/// The next messages of a batch, and what is wrong with the one behind them.
+fn next_chunk<'a>(frames: &mut Frames<'a>) -> (Chunk<'a>, Option<CloseReason>) {
+    let mut chunk = Chunk::new();
+    while !chunk.is_full() {
+        match frames.next() {
+            None => break,
+            Some(Ok(Decoded::Message(message))) => chunk.push(message),
+            Some(Ok(Decoded::Skipped(_))) => {}
+            Some(Err(error)) => return (chunk, Some(CloseReason::Nonsense(error.to_string()))),
         }
     }
-    (batch, None)
+    (chunk, None)
 }
 
 impl Node {
     /// A connection that [`Output::Connect`] asked for is open. Drive it as the link returned.
     pub fn handle_connected(&mut self, peer: PeerId, now: Now) -> Option<LinkId> {
+        self.note_time(now);
         let settings = &self.peers.get(peer.0).filter(|peer| !peer.gone)?.settings;
         let dialect = settings.dialect;
         let phase = match dialect {
             Dialect::At => Phase::Up,
-            Dialect::Native => self.greeting(now),
+            Dialect::Native => Phase::Greeting,
         };
         let id = self.add_link(Some(peer), dialect, phase, now);
         match dialect {
@@ -59,7 +58,7 @@ impl Node {
                 if let Some(peer) = self.peers.get_mut(peer.0) {
                     peer.dialing = Dialing::Greeting(id);
                 }
-                self.say_hello(id);
+                self.say_hello(id, now);
             }
         }
         self.set_timeout();
@@ -68,6 +67,7 @@ impl Node {
 
     /// A connection that [`Output::Connect`] asked for could not be opened.
     pub fn handle_connect_failed(&mut self, peer: PeerId, why: String, now: Now) {
+        self.note_time(now);
         let (backoff, chance) = (self.backoff(), self.chance.next());
         if let Some(peer) = self.peers.get_mut(peer.0) {
             peer.dial_failed(why, backoff, chance, now.instant);
@@ -76,27 +76,32 @@ impl Node {
         self.set_timeout();
     }
 
-    /// Somebody connected and its first line is a hello. Drive the connection as the link returned,
+    /// A connection that [`Output::Probe`] asked for was accepted or refused: the machine of that peer is there. A
+    /// link on which nothing comes is kept a little longer, since the process may be starved.
+    pub fn handle_sign_of_life(&mut self, peer: PeerId, now: Now) {
+        self.note_time(now);
+        for link in self.links.values_mut().filter(|link| link.peer == Some(peer)) {
+            link.silence.note_sign_of_life(now.instant);
+        }
+        self.set_timeout();
+    }
+
+    /// A connection was accepted whose first line is a hello. Drive it as the link returned,
     /// beginning with that line.
     pub fn handle_accepted(&mut self, now: Now) -> LinkId {
-        let phase = self.greeting(now);
-        let id = self.add_link(None, Dialect::Native, phase, now);
+        self.note_time(now);
+        let id = self.add_link(None, Dialect::Native, Phase::Greeting, now);
         self.set_timeout();
         id
     }
 
-    fn greeting(&self, now: Now) -> Phase {
-        let forever = self.is(Mutant::GreetingForever);
-        let within = self.settings.hello_within * if forever { 3600 } else { 1 };
-        Phase::Greeting { until: now.instant + within }
-    }
-
     /// Bytes came in on a link.
     pub fn handle_link_input(&mut self, id: LinkId, bytes: &[u8], now: Now) {
+        self.note_time(now);
         let Some(link) = self.links.get_mut(&id) else { return };
-        // What had come before, and is only looked at now, is no sign of life.
+        // Without bytes it is about some that came before.
         if !bytes.is_empty() {
-            link.heard = now.instant;
+            link.note_input(now.instant);
         }
         if let Some(peer) = link.peer.and_then(|peer| self.peers.get_mut(peer.0)) {
             peer.counters.bytes_received += bytes.len() as u64;
@@ -141,7 +146,7 @@ impl Node {
         }
     }
 
-    /// A hello, then frames; returns how many bytes of `input` were used up.
+    /// A hello, then batches of frames; returns how many bytes of `input` were used up.
     fn handle_native(&mut self, id: LinkId, input: &[u8], now: Now) -> usize {
         let mut taken = 0;
         loop {
@@ -151,23 +156,22 @@ impl Node {
                 Phase::Closing => return input.len(),
                 Phase::Up if link.dialect == Dialect::At => return taken,
                 // What comes meanwhile waits; there is little that could come.
-                Phase::Contested { .. } if rest.len() <= FRAME_BYTES_MAX => return taken,
+                Phase::Contested { .. } if rest.len() <= BATCH_BYTES_MAX => return taken,
                 Phase::Contested { .. } => {
                     let reason = format!("{} bytes before it was answered", rest.len());
                     self.close_link(id, CloseReason::Nonsense(reason), now);
                 }
-                Phase::Up => {
-                    let (batch, error) = decode_batch(rest);
-                    if batch.is_empty() && error.is_none() {
-                        return taken;
+                Phase::Up => match decode_batch(rest) {
+                    Ok(None) => return taken,
+                    Ok(Some((batch, length))) => {
+                        taken += length;
+                        self.handle_batch(id, batch.frames(), now);
                     }
-                    taken += self.handle_batch(id, &batch, now);
-                    let is_up = |link: &Link| link.phase == Phase::Up;
-                    if let Some(error) = error.filter(|_| self.links.get(&id).is_some_and(is_up)) {
+                    Err(error) => {
                         self.close_link(id, CloseReason::Nonsense(error.to_string()), now);
                     }
-                }
-                Phase::Greeting { .. } => {
+                },
+                Phase::Greeting => {
                     let end = rest.iter().position(|&b| b == b'\n');
                     if end.is_none() && rest.len() <= self.settings.line_bytes_max {
                         return taken;
@@ -180,27 +184,45 @@ impl Node {
         }
     }
 
-    /// Messages that came together; returns the bytes of those that were heard: none after one that ends the link.
-    fn handle_batch(&mut self, id: LinkId, batch: &Batch<'_>, now: Now) -> usize {
-        if batch.len() >= EXPECTED_MIN {
-            let keys = batch.iter().filter_map(|(decoded, _)| match decoded {
-                Decoded::Message(Message::Entry { key, .. }) => Some(*key),
-                Decoded::Message(_) | Decoded::Skipped(_) => None,
-            });
-            let places = self.replica.expect(keys);
-            self.whereabouts.expect(places);
-        }
-        let mut taken = 0;
-        for (decoded, length) in batch {
-            if self.links.get(&id).is_none_or(|link| link.phase != Phase::Up) {
-                break;
-            }
-            taken += length;
-            if let Decoded::Message(message) = decoded {
+    /// Frames that came together; none is handled after one that ends the link.
+    fn handle_batch(&mut self, id: LinkId, mut frames: Frames<'_>, now: Now) {
+        loop {
+            let (chunk, error) = next_chunk(&mut frames);
+            let is_last = !chunk.is_full();
+            self.prefetch(&chunk);
+            for message in &chunk {
+                if !self.is_up(id) {
+                    return;
+                }
                 self.handle_message(id, message, now);
             }
+            if let Some(reason) = error
+                && self.is_up(id)
+            {
+                self.close_link(id, reason, now);
+            }
+            if is_last {
+                return;
+            }
         }
-        taken
+    }
+
+    fn is_up(&self, id: LinkId) -> bool {
+        self.links.get(&id).is_some_and(|link| link.phase == Phase::Up)
+    }
+
+    fn prefetch(&mut self, chunk: &Chunk<'_>) {
+        if chunk.len() < PREFETCHED_MIN {
+            return;
+        }
+        let keys = chunk.iter().filter_map(|message| {
+            let (Message::Entry { key, .. } | Message::Record { key, .. }) = message else {
+                return None;
+            };
+            Some(*key)
+        });
+        let places = self.replica.expect(keys);
+        self.whereabouts.expect(places);
     }
 
     #[expect(
@@ -212,36 +234,36 @@ impl Node {
         let Some(link) = self.links.get_mut(&id) else { return };
         match *message {
             Message::Ping { .. } if mute => {}
-            Message::Ping { sent } => {
+            Message::Ping { sent, .. } => {
                 link.say_pong(sent);
                 self.wake(id);
             }
-            Message::Pong { sent } => {
-                let round_trip = now.instant.since(Instant::from_nanos(sent));
-                self.replica.set_round_trip(id, round_trip);
-                if let Some(peer) = link.peer {
-                    if let Some(peer) = self.peers.get_mut(peer.0) {
-                        peer.round_trip = Some(round_trip);
-                    }
-                    self.refuse_rivals(id, peer, Instant::from_nanos(sent), now);
-                }
+            Message::Pong { sent, unix_ns } => {
+                self.handle_pong(id, Instant::from_nanos(sent), UnixTime::from_nanos(unix_ns), now);
             }
             Message::Bye { reason } => {
+                let peer_knows = Refusal::later_incarnation(reason);
                 let reason = CloseReason::EndedByPeer(readable(reason));
                 self.close_link(id, reason, now);
+                if let Some(incarnation) = peer_knows {
+                    self.handle_later(incarnation, now);
+                }
             }
-            Message::Entry { value, .. } => {
+            Message::Entry { received_ns, .. } | Message::Record { received_ns, .. } => {
                 if let Some(peer) = link.peer.and_then(|peer| self.peers.get_mut(peer.0)) {
                     peer.counters.records_received += 1;
                 }
+                let is_entry = matches!(message, Message::Entry { .. });
                 self.replica.handle(id, message, now);
                 if self.replica.take_changed() {
-                    self.note_propagation(value, now);
+                    if is_entry {
+                        self.note_propagation(received_ns, now);
+                    }
                     self.wake_foreign();
                 }
                 self.after_replica(now);
             }
-            // At once, since what ends the link ends what is heard on it too.
+            // At once, since what ends the link ends what is handled of it too.
             _ => {
                 self.replica.handle(id, message, now);
                 self.after_replica(now);
@@ -249,14 +271,26 @@ impl Node {
         }
     }
 
-    /// A report arrived that its first server received some time ago.
-    fn note_propagation(&mut self, value: &[u8], now: Now) {
-        let Some(report) = Report::decode(value) else { return };
-        let (time, difference) =
-            (UnixTime::parse(report.time), Difference::parse(report.difference));
-        let (Some(time), Some(difference)) = (time, difference) else { return };
-        let received = time.nanos().saturating_add(difference.nanos());
-        self.counters.propagation.record(now.unix.nanos().saturating_sub(received));
+    /// A ping that was sent at `sent` has been answered, by a peer whose clock showed `theirs`.
+    fn handle_pong(&mut self, id: LinkId, sent: Instant, theirs: UnixTime, now: Now) {
+        let Some(link) = self.links.get(&id) else { return };
+        // A peer could claim any time that it was asked at.
+        let round_trip = now.instant.since(sent.max(link.opened));
+        self.replica.set_round_trip(id, round_trip);
+        let Some(peer) = link.peer else { return };
+        if let Some(peer) = self.peers.get_mut(peer.0) {
+            peer.round_trip = Some(round_trip);
+        }
+        self.refuse_rivals(id, peer, sent, now);
+        let reading = ClockReading::new(theirs, round_trip, now);
+        if let Err(refusal) = self.judge_clock(peer, reading, now) {
+            self.close_link(id, CloseReason::Refused(refusal), now);
+        }
+    }
+
+    /// A report arrived that its first server received at this time.
+    fn note_propagation(&mut self, received_ns: i64, now: Now) {
+        self.counters.propagation.record(now.unix.nanos().saturating_sub(received_ns));
     }
 
     pub(crate) fn wake_foreign(&mut self) {
@@ -273,12 +307,14 @@ impl Node {
 
     /// A link's socket was closed, by this side (after [`Output::Close`]) or the other, or failed.
     pub fn handle_link_closed(&mut self, id: LinkId, why: String, now: Now) {
+        self.note_time(now);
         if self.is(Mutant::ClosedUnnoticed) {
             self.replica.close_link(id, now);
         } else {
             self.retire_link(id, CloseReason::Socket(why), now);
         }
         self.links.remove(&id);
+        self.after_replica(now);
         self.set_timeout();
     }
 
@@ -289,11 +325,14 @@ impl Node {
         let waits = !self.is(Mutant::WakeLost);
         let Some(link) = self.links.get_mut(&id) else { return };
         let start = out.len();
-        link.drain_control(out);
+        link.drain_lines(out);
         let mut records = 0;
-        if link.speaks_frames() {
-            let mut frames = Frames { out, budget, records: 0 };
-            self.replica.poll_transmit(id, &mut frames, now);
+        if link.dialect == Dialect::Native {
+            let mut frames = FrameSink { writer: BatchWriter::new(out), budget, records: 0 };
+            link.drain_frames(&mut frames.writer, now);
+            if link.speaks_frames() {
+                self.replica.poll_transmit(id, &mut frames, now);
+            }
             records = frames.records;
         } else if link.phase == Phase::Up {
             while out.len() < budget && link.replay.may_tell(link.cursor, now.instant) {
@@ -320,16 +359,18 @@ impl Node {
         let Some(link) = self.links.get_mut(&id) else { return };
         match (link.phase, line) {
             (Phase::Closing, _) | (_, LinkLine::Blank) => {}
-            (Phase::Greeting { .. }, LinkLine::Hello(hello)) => self.greet(id, hello, now),
+            (Phase::Greeting, LinkLine::Hello(hello)) => self.greet(id, hello, now),
             (_, LinkLine::Refused(reason)) => {
+                let peer_knows = Refusal::later_incarnation(reason).filter(|_| link.dialed);
                 let reason = CloseReason::RefusedByPeer(readable(reason));
                 self.close_link(id, reason, now);
+                if let Some(incarnation) = peer_knows {
+                    self.handle_later(incarnation, now);
+                }
             }
-            // It does not know our hello, or speaks before it has read it: it is a foreign server,
+            // It does not know the hello, or speaks before it has read it: it is a foreign server,
             // whatever the configuration says.
-            (Phase::Greeting { .. }, LinkLine::NotUnderstood(_) | LinkLine::At(_))
-                if link.dialed =>
-            {
+            (Phase::Greeting, LinkLine::NotUnderstood(_) | LinkLine::At(_)) if link.dialed => {
                 link.dialect = Dialect::At;
                 link.caught_up = true;
                 if let Some(peer) = link.peer {
@@ -382,7 +423,8 @@ impl Node {
         let unstable = self.is(Mutant::BackoffNeverReset);
         let native = self.links.get(&id).is_some_and(|link| link.dialect == Dialect::Native);
         if native {
-            self.replica.open_link(id, now);
+            let name = self.peer_name(peer).to_owned();
+            self.replica.open_link(id, &name, now);
         } else if let Some(link) = self.links.get_mut(&id) {
             link.replay = Replay::new(self.replica.feed_end(), now.instant);
         }
@@ -390,7 +432,11 @@ impl Node {
         if let Some(link) = self.links.get_mut(&id) {
             link.phase = Phase::Up;
             link.dead_after = dead_after.unwrap_or(link.dead_after);
-            link.pinged = now.instant;
+            link.silence = Silence::new(now.instant);
+            // The round trip and the peer's clock are wanted soon.
+            if native {
+                link.say_ping(now.instant);
+            }
             let (dialed, frames) = (link.dialed, native.then_some(link.frames));
             let name = self.peer_name(peer).to_owned();
             self.outputs.push_back(Output::Event(Event::LinkUp { peer: name, dialed, frames }));
@@ -415,7 +461,7 @@ impl Node {
         id
     }
 
-    /// The driver shall look for something to send, once, however often this is called before it does.
+    /// Has the driver look for something to send, once, however often this is called before it does.
     pub(crate) fn wake(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
         if link.waiting {
@@ -424,7 +470,7 @@ impl Node {
         }
     }
 
-    /// A link ends from this side: its last words may still be sent, nothing else.
+    /// Closes a link from this side: its reason may still be sent, nothing else.
     pub(crate) fn close_link(&mut self, id: LinkId, reason: CloseReason, now: Now) {
         if let Some(link) = self.links.get_mut(&id) {
             link.say_last(&reason);
@@ -442,14 +488,29 @@ impl Node {
         link.phase = Phase::Closing;
         let peer = link.peer;
         self.replica.close_link(id, now);
+        let dialed = link.dialed;
         let (backoff, chance) = (self.backoff(), self.chance.next());
+        let forgiven = self.is(Mutant::FaultsForgiven);
         let mut linked = false;
         if let Some(peer) = peer.and_then(|peer| self.peers.get_mut(peer.0)) {
+            peer.counters.timeouts += u64::from(reason.is_timeout());
+            if reason.is_fault() {
+                peer.counters.faults += 1;
+                if !forgiven {
+                    // Somebody else may say its name when it connects, but hardly at its address.
+                    let penalty =
+                        if dialed { &mut peer.dial_penalty } else { &mut peer.accept_penalty };
+                    penalty.note_fault(now.instant);
+                }
+            }
             linked = peer.link == Some(id);
             if linked {
                 peer.link_down(reason.to_string(), backoff, chance, now.instant);
             } else if peer.dialing == Dialing::Greeting(id) {
                 peer.dial_failed(reason.to_string(), backoff, chance, now.instant);
+            }
+            if matches!(reason, CloseReason::Refused(Refusal::ClocksDiffer { .. })) {
+                peer.dial_by(now.instant + CLOCK_RETRY);
             }
         }
         if let Some(peer) = peer {
@@ -481,20 +542,21 @@ impl Node {
 }
 
 /// Takes messages as frames.
-struct Frames<'a> {
-    out: &'a mut Vec<u8>,
+struct FrameSink<'a> {
+    writer: BatchWriter<'a>,
     budget: usize,
     records: u64,
 }
 
-impl Sink for Frames<'_> {
+impl Sink for FrameSink<'_> {
     fn put(&mut self, message: &Message<'_>) {
-        self.records += u64::from(matches!(message, Message::Entry { .. }));
-        message.encode(self.out);
+        let is_record = matches!(message, Message::Entry { .. } | Message::Record { .. });
+        self.records += u64::from(is_record);
+        self.writer.push(message);
     }
 
     fn is_full(&self) -> bool {
-        self.out.len() >= self.budget
+        self.writer.len() >= self.budget
     }
 }
 

@@ -1,25 +1,16 @@
-//! What changes while a node lives: its neighbours, the herd it belongs to, its own incarnation.
+//! What changes while a node runs: its peers, and the herd it belongs to.
 
 use crate::link::Dialect;
-use crate::nearby::Whereabouts;
 use crate::node::Node;
-use crate::output::{CloseReason, Event, Output};
+use crate::output::CloseReason;
 use crate::peers::{Dialing, Peer, PeerId, PeerSettings};
-use crate::replay::Replay;
+use crate::silence::Silence;
 use herd_proto::Now;
-use herd_replica::{Cursor, Held, LinkId, Replica};
+use herd_replica::{Held, LinkId};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// New incarnations at most that a node takes in its life. One is right after a clock was set back; more
-/// come only from a neighbour that is not correct, or from a second server of the name.
-const RENEWALS_MAX: u32 = 8;
-
-/// A later life that is heard of within this after the start is of the time before it. Heard of later it
-/// is another server's, and to pass it would be a race.
-const STARTING: Duration = Duration::from_mins(1);
-
-/// What a change of the neighbours came to, by name.
+/// The outcome of a change of the peers, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Relinked {
     /// They are dialed, or let in, from now on.
@@ -29,7 +20,7 @@ pub struct Relinked {
 }
 
 impl Node {
-    /// The config was read anew: these are the neighbours, and these all servers of the herd, this one
+    /// The config was reloaded: these are the peers, and these all servers of the herd, this one
     /// among them. Links that it no longer has are closed, new ones are dialed at once, and all others go
     /// on as they are.
     pub fn set_neighbors(
@@ -38,6 +29,7 @@ impl Node {
         members: BTreeSet<Box<str>>,
         now: Now,
     ) -> Relinked {
+        self.note_time(now);
         let mut relinked = Relinked::default();
         for at in 0..self.peers.len() {
             let Some(peer) = self.peers.get_mut(at).filter(|peer| !peer.gone) else { continue };
@@ -83,7 +75,7 @@ impl Node {
         peer.settings = wanted;
     }
 
-    /// Closes whatever there is to a neighbour that is one no more.
+    /// Closes all links to a peer that is one no more.
     fn unlink(&mut self, peer: PeerId, now: Now) {
         let links = self.links.iter().filter(|(_, link)| link.peer == Some(peer));
         let links: Vec<_> = links.map(|(&id, _)| id).collect();
@@ -93,93 +85,33 @@ impl Node {
         }
     }
 
-    /// How long the other side of a link may be silent; None if there is no such link, or nothing that
-    /// its silence would mean.
-    pub fn link_dead_after(&self, id: LinkId) -> Option<Duration> {
+    /// How long the other side of a link may be silent at most, if its machine shows signs of life; None if there is no
+    /// such link, or its silence means nothing.
+    pub fn link_patience(&self, id: LinkId) -> Option<Duration> {
         let link = self.links.get(&id).filter(|link| link.dialect == Dialect::Native)?;
         let peer = link.peer.and_then(|peer| self.peers.get(peer.0));
-        Some(peer.map_or(link.dead_after, |peer| peer.settings.dead_after))
+        let limit = peer.map_or(link.dead_after, |peer| peer.settings.dead_after);
+        Some(Silence::longest(limit))
     }
 
-    /// By whom all that this node holds is held as well.
+    /// Which other servers hold all that this node holds.
     pub fn held_elsewhere(&self) -> Held {
         self.replica.held_elsewhere()
     }
 
     /// This node leaves the herd: all servers are told not to wait for it. What it still takes in is
-    /// spread as before; it shall end soon.
+    /// replicated as before; it should stop soon.
     pub fn handle_leave(&mut self, now: Now) {
+        self.note_time(now);
         self.has_left = true;
         self.replica.leave(now);
         self.after_replica(now);
     }
 
-    /// The process is about to end; the neighbour at the other end of this link is told why.
+    /// The process is about to end; the peer at the other end of this link is told why.
     pub fn handle_link_end(&mut self, id: LinkId, now: Now) {
+        self.note_time(now);
         let reason = if self.has_left { CloseReason::Leaving } else { CloseReason::Stopping };
         self.close_link(id, reason, now);
-    }
-
-    /// The incarnation that this node must pass because of what its replica heard.
-    pub(crate) fn life_to_pass(&mut self, event: &herd_replica::Event, now: Now) -> Option<u64> {
-        match *event {
-            herd_replica::Event::OwnStreamAhead => Some(self.settings.incarnation),
-            herd_replica::Event::LaterLife { incarnation }
-                if now.instant.since(self.started) < STARTING =>
-            {
-                Some(incarnation)
-            }
-            herd_replica::Event::LaterLife { .. } => {
-                self.outputs.push_back(Output::Event(Event::SecondOfOwnName));
-                None
-            }
-            herd_replica::Event::BootstrapBegun(_)
-            | herd_replica::Event::BootstrapEnded(_)
-            | herd_replica::Event::BootstrapBroken(_)
-            | herd_replica::Event::AuditRepaired { .. }
-            | herd_replica::Event::Adopted { .. } => None,
-        }
-    }
-
-    /// Begins a new life, later than `than`: what this node knows is its own update from then on, and
-    /// the neighbours are met anew.
-    pub(crate) fn renew(&mut self, than: u64, now: Now) {
-        if self.renewals == RENEWALS_MAX {
-            self.outputs.push_back(Output::Event(Event::SecondOfOwnName));
-            return;
-        }
-        self.renewals += 1;
-        let clock = now.unix.nanos().unsigned_abs();
-        // `than` need not be the latest: with a clock that was set back twice, the next number would be
-        // that of a life between, and two lives of one number write two streams that pass for one.
-        let apart = 1 + (self.chance.next() >> 32);
-        let incarnation = than.max(self.settings.incarnation).saturating_add(apart).max(clock);
-        self.settings.incarnation = incarnation;
-        let replica = Replica::new(self.replica_settings(), now);
-        let (position, safe) = (self.position(), self.safe_position());
-        let old = std::mem::replace(&mut self.replica, replica);
-        self.whereabouts = Whereabouts::default();
-        self.replica.watch_places();
-        if old.expects_journal() {
-            self.replica.expect_journal();
-        }
-        for record in old.records() {
-            self.replica.update(record, now);
-        }
-        self.count_on(position, safe);
-        // Whoever keeps a journal is to begin one anew.
-        self.outputs.push_back(Output::Journal);
-        self.outputs.push_back(Output::Event(Event::Renewed { incarnation }));
-        let ids: Vec<_> = self.links.keys().copied().collect();
-        for id in ids {
-            match self.links.get_mut(&id) {
-                // It is told all anew, since the order of changes begins anew.
-                Some(link) if link.dialect == Dialect::At => {
-                    link.cursor = Cursor::default();
-                    link.replay = Replay::new(self.replica.feed_end(), now.instant);
-                }
-                _ => self.close_link(id, CloseReason::Renewed, now),
-            }
-        }
     }
 }

@@ -12,11 +12,19 @@ use herd_replica::LinkId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "mutants"), expect(unreachable_pub, reason = "made only there"))]
 pub enum Mutant {
+    /// A peer's clock does not matter.
+    ClockIgnored,
+    /// Time in which this process did not run counts as silence of its peers.
+    OwnPauseCounted,
+    /// A peer that broke the protocol may come again at once.
+    FaultsForgiven,
+    /// A process that is older than the last one known of its name is let in.
+    OlderAdmitted,
     /// Of two connections between a pair both stay.
     JudgeKeepsBoth,
     /// Of two connections between a pair neither stays.
     JudgeRefusesBoth,
-    /// A silent neighbour is never given up.
+    /// A silent peer is never given up.
     DeadNever,
     /// A connection that says no hello is never given up.
     GreetingForever,
@@ -36,7 +44,7 @@ pub enum Mutant {
     BackoffNeverReset,
     /// Each failure is followed by the shortest wait.
     BackoffNeverGrows,
-    /// A lost neighbour is not dialed again.
+    /// A lost peer is not dialed again.
     RedialNever,
     /// A link whose socket was closed counts as up.
     ClosedUnnoticed,
@@ -53,7 +61,11 @@ pub enum Mutant {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
+        Self::ClockIgnored,
+        Self::OwnPauseCounted,
+        Self::FaultsForgiven,
+        Self::OlderAdmitted,
         Self::JudgeKeepsBoth,
         Self::JudgeRefusesBoth,
         Self::DeadNever,

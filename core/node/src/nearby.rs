@@ -1,6 +1,6 @@
 //! Where everyone is: what is shown of each client, found by place.
 //!
-//! Follows whatever changes what a key shows: reports of clients and neighbours, forgetting, expiry. Only what is
+//! Follows whatever changes what a key shows: reports of clients and peers, forgetting, expiry. Only what is
 //! shown is in it, so an answer is of one moment: that of the call. *Absent:* areas that somebody watches.
 
 use crate::node::{Node, decode, is_report};
@@ -110,6 +110,6 @@ impl Node {
 fn near_by<'a>(replica: &'a Replica, near: &Near<u32>, now: Now) -> Option<Nearby<'a>> {
     let record = replica.shown_at(near.key)?;
     let (client, report) = decode(&record)?;
-    let is_shown = !replica.has_expired(&record, now.unix);
+    let is_shown = replica.is_shown(&record, now.unix);
     is_shown.then_some(Nearby { client, report, distance_m: near.distance_m })
 }

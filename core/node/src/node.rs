@@ -1,24 +1,28 @@
-//! The state machine: reports and questions of clients, links to neighbours, and time.
+//! The state machine: reports and questions of clients, links to peers, and time.
 
-use crate::link::{Dialect, Link, Phase};
-use crate::memory::Position;
+use crate::link::{Dialect, Link, Phase, SilenceFaults};
 use crate::mutants::Mutant;
 use crate::nearby::Whereabouts;
 use crate::output::{CloseReason, Event, Output};
+use crate::own_time::OwnTime;
 use crate::peers::{
     Backoff, Dialing, Peer, PeerId, PeerSettings, PeerState, PeerStatus, Readiness,
 };
+use crate::renewal::Renewals;
+use crate::silence::Verdict;
 use crate::stats::Counters;
 use crate::watch::Watch;
 use herd_geo::{Point, parse_iso6709};
 use herd_proto::{
     At, Difference, Iamat, Instant, Now, Report, UnixTime, Versions, effective_time, is_name,
 };
-use herd_replica::{Applied, AuditReport, LinkId, Origin, Record, Redundancy, Replica, Tuning};
+use herd_replica::{
+    Applied, ComparisonReport, LinkId, Origin, Record, Redundancy, Replica, Tuning,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-/// What a node needs to know to be one.
+/// The settings of a node.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The herd's name.
@@ -29,25 +33,28 @@ pub struct Settings {
     pub incarnation: u64,
     /// Chance: for jitter and for hashing. Hard to guess.
     pub seed: u64,
-    /// Its neighbours.
+    /// Its peers.
     pub peers: Vec<PeerSettings>,
     /// All servers of the herd that speak this product's protocol, this one among them.
     pub members: BTreeSet<Box<str>>,
-    /// The frames that it speaks with its neighbours; [`Versions::CURRENT`] but in tests.
+    /// The frames that it speaks with its peers; [`Versions::CURRENT`] but in tests.
     pub frames: Versions,
-    /// By how many ways each server's updates are asked for.
+    /// Number of peers that each server's updates are asked of.
     pub redundancy: Redundancy,
-    /// A server absent for so long is not waited for when what is superseded is forgotten.
+    /// A server that was silent for so long is not waited for when superseded updates are forgotten.
     pub forget_after: Duration,
-    /// A client unheard of for so long is forgotten; None for never. Alike on all servers.
+    /// A report that was received longer ago is neither accepted nor kept. To be alike on all servers.
+    pub horizon: Duration,
+    /// The same if it is shorter; None for the horizon alone. To be alike on all servers.
     pub expire_after: Option<Duration>,
-    /// A report may be ordered at most so far ahead of this server's clock.
+    /// A report may be ordered at most so far ahead of this server's clock, and the clocks of peers may differ by at
+    /// most twice as much.
     pub future_skew_max: Duration,
-    /// What there may be before new clients are turned away.
+    /// The limits from which on new clients are turned away.
     pub ceiling: Ceiling,
     /// Bytes of a line between servers at most, without line feed.
     pub line_bytes_max: usize,
-    /// How often a neighbour is pinged.
+    /// How often a peer is pinged.
     pub ping_every: Duration,
     /// A new connection must say hello within this.
     pub hello_within: Duration,
@@ -55,25 +62,38 @@ pub struct Settings {
     pub backoff_min: Duration,
     /// The longest wait before dialing again.
     pub backoff_max: Duration,
-    /// How long after its start a node is not ready because a neighbour cannot be reached.
+    /// How long after its start a node is not ready because a peer cannot be reached.
     pub ready_grace: Duration,
 }
 
-/// When a server is full: clients that it does not know are turned away, the known ones go on. What neighbours tell
-/// is taken all the same, or servers would differ.
+/// The limits from which on a server is full: clients that it does not know are turned away, known ones go on. Records
+/// of peers are accepted all the same, or servers would differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ceiling {
-    /// Clients known at most.
+    /// Keys stored, those of forgotten clients among them.
     pub clients: usize,
     /// Bytes of memory that the process has from the system at most, as it was told last.
     pub resident_bytes: u64,
 }
 
 impl Default for Ceiling {
-    /// None.
+    /// No limits.
     fn default() -> Self {
         Self { clients: usize::MAX, resident_bytes: u64::MAX }
     }
+}
+
+/// What became of an AT line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relayed {
+    /// It was newer than what was known.
+    Newer,
+    /// It was not.
+    NotNewer,
+    /// Its first server received it longer ago than reports are kept.
+    TooOld,
+    /// Its client is not known here, and this server is full.
+    TurnedAway,
 }
 
 /// A client's newest report, found.
@@ -102,12 +122,12 @@ pub struct Node {
     pub(crate) chance: Chance,
     pub(crate) counters: Counters,
     pub(crate) started: Instant,
-    pub(crate) tuning: Tuning,
-    /// How often it has taken a new incarnation.
-    pub(crate) renewals: u32,
+    pub(crate) renewals: Renewals,
+    pub(crate) own_time: OwnTime,
+    /// All that some peer held has arrived since the start.
+    has_caught_up: bool,
     pub(crate) has_left: bool,
     pub(crate) watch: Watch,
-    pub(crate) position: Position,
     pub(crate) whereabouts: Whereabouts,
     clamp_told: Option<Instant>,
     #[cfg(feature = "mutants")]
@@ -120,20 +140,19 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that knows nothing yet and will dial its neighbours at once.
+    /// A node that knows nothing yet and will dial its peers at once.
     pub fn new(settings: Settings, now: Now) -> Self {
         Self::with_tuning(settings, Tuning::default(), now)
     }
 
-    /// The same with sizes and times that only short histories need to be other than they are.
+    /// A node whose replica has other sizes and times, as only short histories need them.
     pub fn with_tuning(settings: Settings, tuning: Tuning, now: Now) -> Self {
         let backoff = Backoff { min: settings.backoff_min, max: settings.backoff_max };
         let peer = |peer: &PeerSettings| Peer::new(peer.clone(), backoff, now.instant);
         let mut chance = Chance(settings.seed);
         let mut node = Self {
             peers: settings.peers.iter().map(peer).collect(),
-            replica: Replica::new(replica_settings(&settings, tuning.clone(), chance.next()), now),
-            tuning,
+            replica: Replica::new(replica_settings(&settings, tuning, chance.next()), now),
             settings,
             links: BTreeMap::new(),
             links_opened: 0,
@@ -142,10 +161,11 @@ impl Node {
             chance,
             counters: Counters::default(),
             started: now.instant,
-            renewals: 0,
+            renewals: Renewals::default(),
+            own_time: OwnTime::new(now),
+            has_caught_up: false,
             has_left: false,
             watch: Watch::new(now.instant),
-            position: Position::default(),
             whereabouts: Whereabouts::default(),
             clamp_told: None,
             #[cfg(feature = "mutants")]
@@ -157,11 +177,6 @@ impl Node {
         node.replica.watch_places();
         node.set_timeout();
         node
-    }
-
-    /// For one more replica of this node.
-    pub(crate) fn replica_settings(&mut self) -> herd_replica::Settings {
-        replica_settings(&self.settings, self.tuning.clone(), self.chance.next())
     }
 
     /// This server's name.
@@ -181,9 +196,10 @@ impl Node {
 
     // ---- clients ----
 
-    /// A client reports where it is. Stored and spread if newer than what is known; the answer is the
+    /// A client reports where it is. Stored and replicated if newer than what is known; the answer is the
     /// same either way. None, and nothing stored, if it is not known and this node [is full](Self::is_full).
     pub fn handle_report(&mut self, iamat: &Iamat<'_>, now: Now) -> Option<Difference> {
+        self.note_time(now);
         let difference = Difference::between(now.unix, iamat.time);
         let effective = effective_time(iamat.time, difference, self.settings.future_skew_max);
         if effective < iamat.time {
@@ -193,7 +209,8 @@ impl Node {
         value.clear();
         Report::encode_received(&self.settings.name, iamat, now.unix, &mut value);
         self.whereabouts.coming = Some(iamat.point);
-        let applied = self.apply(iamat.client, effective.nanos(), &value, None, now);
+        let times = Times { effective_ns: effective.nanos(), received_ns: now.unix.nanos() };
+        let applied = self.apply(iamat.client, times, &value, None, now);
         self.value = value;
         match applied {
             Applied::Newer => self.counters.updates += 1,
@@ -209,11 +226,11 @@ impl Node {
     /// Whether clients that are not known are turned away.
     pub fn is_full(&self) -> bool {
         let Ceiling { clients, resident_bytes } = self.settings.ceiling;
-        self.replica.len() >= clients || self.watch.resident_bytes() >= resident_bytes
+        let keys = self.replica.len() + self.watch.hidden_keys();
+        keys >= clients || self.watch.resident_bytes() >= resident_bytes
     }
 
-    /// Reports of these clients are about to come, some 64: what is known of them is brought near. Of use where there
-    /// are several; changes nothing.
+    /// Prefetches the state of up to 64 clients whose reports follow. A hint; no effect on results.
     pub fn expect_reports<'a>(&mut self, clients: impl Iterator<Item = &'a str>) {
         let mut keys = std::mem::take(&mut self.key);
         keys.clear();
@@ -231,18 +248,32 @@ impl Node {
         (self.key, self.key_ends) = (keys, ends);
     }
 
-    /// An AT line came from somebody who may speak for a server but is no neighbour's link. True if it is newer
-    /// than what was known.
-    pub fn handle_relay(&mut self, at: &At<'_>, now: Now) -> bool {
+    /// An AT line came from a client that may speak for a server, or from an operator.
+    pub fn handle_relay(&mut self, at: &At<'_>, now: Now) -> Relayed {
+        self.note_time(now);
         self.counters.relayed += 1;
-        self.apply_at(at, None, now) == Applied::Newer
+        match self.apply_at(at, None, now) {
+            Applied::Newer => Relayed::Newer,
+            Applied::Full => Relayed::TurnedAway,
+            Applied::NotNewer if self.is_too_old(at, now) => Relayed::TooOld,
+            Applied::NotNewer => Relayed::NotNewer,
+        }
     }
 
-    /// The newest report of `client`, if any server has told this one of it and it has not expired.
+    /// Whether a report was received so long ago that it is not kept.
+    fn is_too_old(&self, at: &At<'_>, now: Now) -> bool {
+        let (effective_ns, tombstone) = (at.report.time.nanos(), false);
+        let received_ns = received(at, now);
+        let (key, value) = (&[REPORT][..], &[][..]);
+        let record = Record { key, effective_ns, received_ns, tombstone, value };
+        self.replica.has_expired(&record, now.unix)
+    }
+
+    /// The newest report of `client`, if one is known here and has not expired.
     pub fn locate(&self, client: &str, now: UnixTime) -> Option<Located<'_>> {
         let key = [&[REPORT], client.as_bytes()].concat();
         let record = self.replica.get(&key)?;
-        if record.tombstone || self.replica.has_expired(&record, now) {
+        if !self.replica.is_shown(&record, now) {
             return None;
         }
         let report = Report::decode(record.value)?;
@@ -251,11 +282,10 @@ impl Node {
     }
 
     /// Hands the names of clients at so many places to `take`, in no order that means anything; returns where to
-    /// go on, none at the end. Whoever is known while all places are walked over is met. Places change only
-    /// together with [`incarnation`](Self::incarnation).
+    /// go on, none at the end. A client that is known all the time is met. The place of a client never changes.
     pub fn walk_clients(&self, from: u32, places: u32, mut take: impl FnMut(&str)) -> Option<u32> {
         self.replica.walk(from, places, |record| {
-            // A neighbour could send a key that no client can have; nobody can ask for it.
+            // A peer could send a key that no client can have; nobody can ask for it.
             if let Some(client) = client_of(record.key).filter(|client| is_name(client)) {
                 take(client);
             }
@@ -264,66 +294,93 @@ impl Node {
 
     /// Carries out what the replica asks for.
     pub(crate) fn after_replica(&mut self, now: Now) {
-        let mut later_life = None;
         while let Some(output) = self.replica.poll_output() {
             match output {
                 herd_replica::Output::Transmit(id) => self.wake(id),
                 herd_replica::Output::Close(id, fault) => {
-                    self.watch.note_fault(&fault, now.instant);
                     self.close_link(id, CloseReason::Fault(fault), now);
                 }
                 herd_replica::Output::Journal => self.outputs.push_back(Output::Journal),
-                herd_replica::Output::Journaled(_) => {
-                    self.outputs.push_back(Output::Journaled(self.safe_position()));
+                herd_replica::Output::Journaled(position) => {
+                    self.outputs.push_back(Output::Journaled(position));
                 }
                 herd_replica::Output::Event(event) => {
                     self.watch.note_event(&event, now.instant);
-                    later_life = later_life.max(self.life_to_pass(&event, now));
+                    self.note_event(&event, now);
                     self.outputs.push_back(Output::Event(Event::Replica(event)));
                 }
             }
-        }
-        if let Some(incarnation) = later_life {
-            self.renew(incarnation, now);
         }
         if self.replica.take_changed() {
             self.wake_foreign();
         }
         self.follow_changes();
-        let due = self.replica.poll_timeout();
-        self.timeout = Some(self.timeout.map_or(due, |timeout| timeout.min(due)));
+        let due = self.renewals.due_at().into_iter().chain([self.replica.poll_timeout()]);
+        self.timeout = due.chain(self.timeout).min();
+    }
+
+    fn note_event(&mut self, event: &herd_replica::Event, now: Now) {
+        if let herd_replica::Event::LaterIncarnation { incarnation } = *event {
+            self.handle_later(incarnation, now);
+        } else if matches!(event, herd_replica::Event::OwnStreamAhead) {
+            self.handle_later(self.settings.incarnation, now);
+        }
     }
 
     /// A moment that [`poll_timeout`](Self::poll_timeout) named has come.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.note_time(now);
         for (at, peer) in self.peers.iter_mut().enumerate() {
             if matches!(peer.dialing, Dialing::At(when) if when <= now.instant) {
                 peer.dialing = Dialing::Connecting;
                 self.outputs.push_back(Output::Connect(PeerId(at)));
             }
         }
+        self.renew_if_due(now);
+        self.look_at_links(now);
+        self.tick_watch(now);
+        if self.replica.poll_timeout() <= now.instant {
+            self.replica.handle_timeout(now);
+        }
+        self.note_caught_up(now);
+        self.after_replica(now);
+        self.set_timeout();
+    }
+
+    /// Pings, time-outs, and connections that wait for what becomes of another.
+    fn look_at_links(&mut self, now: Now) {
         let ping_every = self.settings.ping_every;
-        let never_dead = self.is(Mutant::DeadNever);
-        let greets_forever = self.is(Mutant::GreetingForever);
+        let faults = self.silence_faults();
         let mut ended = Vec::new();
         let mut contests = Vec::new();
         let mut woken = Vec::new();
         for (&id, link) in &mut self.links {
-            match link.phase {
-                Phase::Greeting { until } if until <= now.instant && !greets_forever => {
-                    ended.push((id, CloseReason::NoHello(self.settings.hello_within)));
+            match link.look(faults, now.instant) {
+                Verdict::Alive => {}
+                Verdict::Probe => {
+                    self.outputs.extend(link.peer.map(Output::Probe));
                 }
-                Phase::Up if link.dialect == Dialect::Native => {
-                    if link.heard + link.dead_after <= now.instant && !never_dead {
-                        ended.push((id, CloseReason::Dead(link.dead_after)));
-                    } else if link.pinged + ping_every <= now.instant {
-                        link.say_ping(now.instant);
+                Verdict::Dead if link.phase == Phase::Greeting => {
+                    ended.push((id, CloseReason::NoHello(self.settings.hello_within)));
+                    continue;
+                }
+                Verdict::Dead => {
+                    ended.push((id, CloseReason::Dead(link.dead_after)));
+                    continue;
+                }
+            }
+            match link.phase {
+                Phase::Up if link.dialect == Dialect::At => {
+                    if link.replay.resume(now.instant) {
                         woken.push(id);
                     }
                 }
-                Phase::Up if link.replay.resume(now.instant) => woken.push(id),
+                Phase::Up if link.pinged + ping_every <= now.instant => {
+                    link.say_ping(now.instant);
+                    woken.push(id);
+                }
                 Phase::Contested { until, .. } if until <= now.instant => contests.push(id),
-                Phase::Greeting { .. } | Phase::Contested { .. } | Phase::Up | Phase::Closing => {}
+                Phase::Greeting | Phase::Contested { .. } | Phase::Up | Phase::Closing => {}
             }
         }
         for (id, reason) in ended {
@@ -335,25 +392,31 @@ impl Node {
         for id in woken {
             self.wake(id);
         }
-        self.tick_watch(now);
-        if self.replica.poll_timeout() <= now.instant {
-            self.replica.handle_timeout(now);
+    }
+
+    fn silence_faults(&self) -> SilenceFaults {
+        SilenceFaults {
+            never_dies: self.is(Mutant::DeadNever),
+            greets_forever: self.is(Mutant::GreetingForever),
         }
+    }
+
+    fn note_caught_up(&mut self, now: Now) {
         for (&id, link) in &mut self.links {
             if link.phase == Phase::Up && !link.caught_up && self.replica.is_caught_up(id) {
                 link.caught_up = true;
+                self.has_caught_up = true;
                 let after = now.instant.since(link.opened);
                 let peer = link.peer.and_then(|peer| self.peers.get(peer.0));
                 let peer = peer.map(|peer| peer.settings.name.clone()).unwrap_or_default();
                 self.outputs.push_back(Output::Event(Event::CaughtUp { peer, after }));
             }
         }
-        self.after_replica(now);
-        self.set_timeout();
     }
 
     /// Forgets a client, here and on every server. False if it is not known.
     pub fn handle_forget(&mut self, client: &str, now: Now) -> bool {
+        self.note_time(now);
         let known = self.replica.forget(&[&[REPORT], client.as_bytes()].concat(), now);
         self.after_replica(now);
         known
@@ -361,7 +424,7 @@ impl Node {
 
     // ---- for those who watch ----
 
-    /// How long ago this node was made.
+    /// How long ago this node was created.
     pub fn uptime(&self, now: Now) -> Duration {
         now.instant.since(self.started)
     }
@@ -371,12 +434,12 @@ impl Node {
         self.replica.len()
     }
 
-    /// What was counted.
+    /// What this node counts.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Every neighbour as seen from here.
+    /// Every peer as seen from here.
     pub fn peers(&self) -> impl Iterator<Item = PeerStatus> {
         self.peers.iter().filter(|peer| !peer.gone).map(|peer| PeerStatus {
             name: peer.settings.name.clone(),
@@ -389,29 +452,35 @@ impl Node {
         })
     }
 
-    /// Compares what is known with every neighbour now; [`audits`](Self::audits) tells what it showed.
-    pub fn audit_now(&mut self, now: Now) {
-        self.replica.audit_now();
+    /// Compares what is known with every peer now; [`comparisons`](Self::comparisons) tells what it showed.
+    pub fn compare_now(&mut self, now: Now) {
+        self.note_time(now);
+        self.replica.compare_now();
         self.after_replica(now);
     }
 
-    /// What comparing with the neighbours has shown; [`link_peer`](Self::link_peer) names them.
-    pub fn audits(&self) -> AuditReport {
-        self.replica.audits()
+    /// What comparisons with peers have shown; [`link_peer`](Self::link_peer) names them.
+    pub fn comparisons(&self) -> ComparisonReport {
+        self.replica.comparisons()
     }
 
-    /// The name of the neighbour at the other end of a link; empty if it has not said it.
+    /// Number of streams that are known here.
+    pub fn incarnations(&self) -> usize {
+        self.replica.streams().count()
+    }
+
+    /// The name of the peer at the other end of a link; empty if it has not said it.
     pub fn link_peer(&self, id: LinkId) -> &str {
         let peer = self.links.get(&id).and_then(|link| link.peer);
         peer.map_or("", |peer| self.peer_name(peer))
     }
 
-    /// The name of a neighbour; empty for one that does not exist.
+    /// The name of a peer; empty for one that does not exist.
     pub fn peer_name(&self, peer: PeerId) -> &str {
         self.peers.get(peer.0).map_or("", |peer| &peer.settings.name)
     }
 
-    /// Whether this node has caught up with its neighbours. One that cannot be reached is waited for
+    /// Whether this node has caught up with its peers. One that cannot be reached is waited for
     /// only during the first moments: a herd that lost a server goes on being ready.
     pub fn readiness(&self, now: Now) -> Readiness {
         let waiting = now.instant.since(self.started) < self.settings.ready_grace;
@@ -425,7 +494,7 @@ impl Node {
             ready &= state != PeerState::CatchingUp && !waiting;
             missing.push((peer.settings.name.clone(), state));
         }
-        Readiness { ready, missing }
+        Readiness { ready, has_caught_up: self.has_caught_up, missing }
     }
 
     // ---- inside ----
@@ -443,7 +512,8 @@ impl Node {
             at.difference.write(&mut value);
         }
         self.whereabouts.coming = Some(at.report.point);
-        let applied = self.apply(at.report.client, effective_ns, &value, from, now);
+        let times = Times { effective_ns, received_ns: received(at, now) };
+        let applied = self.apply(at.report.client, times, &value, from, now);
         self.value = value;
         applied
     }
@@ -451,7 +521,7 @@ impl Node {
     fn apply(
         &mut self,
         client: &str,
-        effective_ns: i64,
+        times: Times,
         value: &[u8],
         from: Option<LinkId>,
         now: Now,
@@ -460,7 +530,8 @@ impl Node {
         key.clear();
         key.push(REPORT);
         key.extend_from_slice(client.as_bytes());
-        let record = Record { key: &key, effective_ns, tombstone: false, value };
+        let Times { effective_ns, received_ns } = times;
+        let record = Record { key: &key, effective_ns, received_ns, tombstone: false, value };
         let is_known = |replica: &Replica| replica.get(&key).is_some_and(|known| !known.tombstone);
         let applied = match from {
             _ if self.is_full() && !is_known(&self.replica) => Applied::Full,
@@ -496,17 +567,31 @@ impl Node {
         Backoff { min: self.settings.backoff_min, max: self.settings.backoff_max }
     }
 
-    /// Only links and dials have timers, so only what changes those comes here.
+    /// Only links, dials and renewals have timers, so only what changes those comes here.
     pub(crate) fn set_timeout(&mut self) {
         let ping_every = self.settings.ping_every;
         let dials = self.peers.iter().filter_map(|peer| match peer.dialing {
             Dialing::At(when) => Some(when),
             Dialing::Idle | Dialing::Connecting | Dialing::Greeting(_) => None,
         });
-        let dies = !self.is(Mutant::DeadNever);
-        let links = self.links.values().filter_map(|link| link.deadline(ping_every, dies));
-        self.timeout = dials.chain(links).chain([self.replica.poll_timeout()]).min();
+        let faults = self.silence_faults();
+        let links = self.links.values().filter_map(|link| link.deadline(ping_every, faults));
+        let renewal = self.renewals.due_at();
+        let timers = dials.chain(links).chain(renewal).chain([self.replica.poll_timeout()]);
+        self.timeout = timers.min();
     }
+}
+
+/// The times of a record.
+#[derive(Clone, Copy)]
+struct Times {
+    effective_ns: i64,
+    received_ns: i64,
+}
+
+/// When the first server of an AT line received the report, by its own words; at the latest now.
+fn received(at: &At<'_>, now: Now) -> i64 {
+    at.report.time.nanos().saturating_add(at.difference.nanos()).min(now.unix.nanos())
 }
 
 /// The first byte of a key says what kind of value it has; this one: a client's newest report.
@@ -514,27 +599,28 @@ const REPORT: u8 = b'r';
 
 fn replica_settings(settings: &Settings, tuning: Tuning, seed: u64) -> herd_replica::Settings {
     let Settings { name, incarnation, members, redundancy, .. } = settings;
-    let Settings { future_skew_max, forget_after, expire_after, .. } = settings;
+    let Settings { future_skew_max, forget_after, horizon, expire_after, .. } = settings;
     herd_replica::Settings {
         origin: Origin { server: name.as_str().into(), incarnation: *incarnation },
         members: members.clone(),
         redundancy: *redundancy,
         future_skew_max: *future_skew_max,
         forget_after: *forget_after,
+        horizon: *horizon,
         expire_after: *expire_after,
         tuning,
         seed,
     }
 }
 
-/// By what an AT line of a foreign server is ordered, nanoseconds since 1970.
+/// The effective time of an AT line of a foreign server, nanoseconds since 1970.
 ///
-/// A line must count the same whenever it is heard: foreign servers say again what they were told, and a
-/// line that counts for more each time goes round for ever. So what it claims counts as it stands, or, if
-/// that lies further ahead of this server's clock than two right clocks and a late line explain, below
+/// A line must count the same whenever it comes: foreign servers say again what they were told, and a
+/// line that counts for more each time goes round for ever. So what it claims counts as it is, or, if
+/// that is further ahead of this server's clock than two right clocks and a late line explain, below
 /// everything that may be believed, and among its like by time.
 fn credit(claimed: UnixTime, skew_max: Duration, now: Now) -> i64 {
-    // The first server clamped to `skew_max` by its own clock; ours refuse each other beyond twice that.
+    // The first server clamped to `skew_max` by its own clock; clocks that differ by twice that are refused.
     let latest = now.unix.saturating_add(skew_max + skew_max / 2);
     if claimed <= latest { claimed.nanos() } else { claimed.nanos() - i64::MAX }
 }

@@ -1,53 +1,55 @@
-//! The neighbours of a node: who dials, when, and how each of them is.
+//! The peers of a node: who dials, when, and how each of them is.
 
+use crate::clocks::ClockReading;
 use crate::link::Dialect;
+use crate::penalty::Penalty;
 use crate::stats::PeerCounters;
 use herd_proto::Instant;
 use herd_replica::LinkId;
 use std::time::Duration;
 
-/// A neighbour, as its place in [`Settings::peers`](crate::Settings::peers).
+/// Index of a peer in [`Settings::peers`](crate::Settings::peers).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub usize);
 
-/// One neighbour as the configuration has it.
+/// One peer as the configuration has it.
 #[derive(Clone, Debug)]
 pub struct PeerSettings {
     /// Its name.
     pub name: String,
-    /// What it speaks.
+    /// The protocol it speaks.
     pub dialect: Dialect,
     /// How eagerly this node dials it.
     pub role: DialRole,
-    /// After so long without a byte it counts as gone.
+    /// A link on which nothing came for so long is closed, unless there are other signs of life.
     pub dead_after: Duration,
 }
 
-/// Of two neighbours one dials for as long as it lives.
+/// Of two peers one always dials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DialRole {
-    /// This node dials, again and again.
+    /// This node dials until there is a link.
     Always,
-    /// The other one dials. This node knocks once when it starts and once when a link is lost: a
+    /// The other one dials. This node dials once when it starts and once when a link is lost: a
     /// server that comes back is found at once, not when the other's back-off has run out.
-    Knock,
+    Once,
 }
 
-/// What a neighbour's link is doing.
+/// The state of the link to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerState {
     /// There is none.
     Down,
     /// A connection is being opened, or the hello is awaited.
     Connecting,
-    /// Up, but what the neighbour knew has not all arrived.
+    /// Up, but what the peer knew has not all arrived.
     CatchingUp,
     /// Up, and all it knew is known here.
     Up,
 }
 
 impl PeerState {
-    /// In a word.
+    /// The state as a word.
     pub fn word(self) -> &'static str {
         match self {
             Self::Down => "down",
@@ -58,16 +60,16 @@ impl PeerState {
     }
 }
 
-/// A neighbour as seen from here.
+/// A peer as seen from here.
 #[derive(Clone, Debug)]
 pub struct PeerStatus {
     /// Its name.
     pub name: String,
-    /// What it speaks.
+    /// The protocol it speaks.
     pub dialect: Dialect,
     /// Its link.
     pub state: PeerState,
-    /// Since when.
+    /// When the link came to that state.
     pub since: Instant,
     /// The last measured round trip.
     pub round_trip: Option<Duration>,
@@ -82,7 +84,10 @@ pub struct PeerStatus {
 pub struct Readiness {
     /// Whether it should.
     pub ready: bool,
-    /// The neighbours that are waited for, or were at first, and what their links are doing.
+    /// Whether all that some peer held has arrived since the start: until then a server with an empty memory may know
+    /// nothing.
+    pub has_caught_up: bool,
+    /// The peers that are waited for, or were at first, and what their links are doing.
     pub missing: Vec<(String, PeerState)>,
 }
 
@@ -99,6 +104,14 @@ pub(crate) struct Peer {
     pub(crate) round_trip: Option<Duration>,
     pub(crate) last_error: Option<String>,
     pub(crate) counters: PeerCounters,
+    /// The last measurement of its wall clock.
+    pub(crate) clock: Option<ClockReading>,
+    /// The greatest incarnation with which it was linked.
+    pub(crate) incarnation: u64,
+    /// It is not dialed meanwhile.
+    pub(crate) dial_penalty: Penalty,
+    /// Connections under its name are refused meanwhile.
+    pub(crate) accept_penalty: Penalty,
     /// The config names it no more. Its place stays, since links and dials know it by that.
     pub(crate) gone: bool,
 }
@@ -138,6 +151,10 @@ impl Peer {
             round_trip: None,
             last_error: None,
             counters: PeerCounters::default(),
+            clock: None,
+            incarnation: 0,
+            dial_penalty: Penalty::default(),
+            accept_penalty: Penalty::default(),
             gone: false,
         }
     }
@@ -189,15 +206,23 @@ impl Peer {
         self.backoff = quick.unwrap_or(self.backoff);
     }
 
+    /// A dial that is due later comes at this moment, but not before its penalty is over.
+    pub(crate) fn dial_by(&mut self, moment: Instant) {
+        if let Dialing::At(when) = &mut self.dialing {
+            *when = (*when).min(self.dial_penalty.until().map_or(moment, |end| end.max(moment)));
+        }
+    }
+
     /// Half the back-off and a random part of the other half, which then doubles: many that lost one
-    /// neighbour do not come back to it at one moment.
+    /// peer do not come back to it at one moment.
     fn schedule(&mut self, backoff: Backoff, chance: u64, now: Instant) {
         if self.gone {
             return;
         }
         let half = self.backoff / 2;
         let jitter = half.mul_f64((chance >> 11) as f64 / (1_u64 << 53) as f64);
-        self.dialing = Dialing::At(now + half + jitter);
+        let when = now + half + jitter;
+        self.dialing = Dialing::At(self.dial_penalty.until().map_or(when, |end| end.max(when)));
         self.backoff = (self.backoff * 2).min(backoff.max);
     }
 }

@@ -33,11 +33,11 @@ pub struct Counters {
     pub relayed: u64,
     /// Reports whose claimed time was clamped.
     pub clamped: u64,
-    /// How long ago a report was received by its first server when it arrived here from a neighbour.
+    /// How long ago a report was received by its first server when it arrived here from a peer.
     pub propagation: Histogram,
 }
 
-/// Counts of what went over the links to one neighbour, all its connections added up.
+/// Counts of what went over the links to one peer, all its connections added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerCounters {
     /// Records sent.
@@ -50,6 +50,10 @@ pub struct PeerCounters {
     pub bytes_received: u64,
     /// Times a link came up.
     pub links_up: u64,
+    /// Links that ended since nothing came for too long, hellos among them.
+    pub timeouts: u64,
+    /// Links that ended since the peer broke the protocol.
+    pub faults: u64,
 }
 
 /// How many values fell below each of [`DELAY_BOUNDS_NS`].

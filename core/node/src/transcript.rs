@@ -4,14 +4,14 @@
 //! step (pings, watermarks, commits) is left out: a log of messages should not be full of it.
 
 use crate::node::decode_record;
-use herd_proto::peer::{Decoded, Message};
+use herd_proto::peer::{Batch, Decoded, Message, decode_batch};
 use herd_proto::{Frame, Framer, Hello};
 
 /// Reads along with one direction of a link.
 #[derive(Debug)]
 pub struct Transcript {
     lines: Framer,
-    /// Some once the hello has passed: the start of a frame that is not whole yet.
+    /// Some once the hello has passed: the start of a batch that is not complete yet.
     frames: Option<Vec<u8>>,
     begun: bool,
     line_bytes_max: usize,
@@ -62,12 +62,10 @@ impl Transcript {
     fn feed_frames(&mut self, mut bytes: Vec<u8>, shown: &mut Vec<Vec<u8>>) {
         let mut taken = 0;
         loop {
-            match Message::decode(bytes.get(taken..).unwrap_or_default()) {
-                Ok(Some((decoded, length))) => {
+            match decode_batch(bytes.get(taken..).unwrap_or_default()) {
+                Ok(Some((batch, length))) => {
                     taken += length;
-                    if let Decoded::Message(message) = decoded {
-                        shown.extend(show(&message));
-                    }
+                    shown.extend(messages(batch).filter_map(|message| show(&message)));
                 }
                 Ok(None) => {
                     bytes.drain(..taken);
@@ -85,11 +83,23 @@ impl Transcript {
     }
 }
 
+/// The messages up to the first frame that is wrong; the link ends there.
+fn messages(batch: Batch<'_>) -> impl Iterator<Item = Message<'_>> {
+    batch.into_iter().map_while(Result::ok).filter_map(|decoded| match decoded {
+        Decoded::Message(message) => Some(message),
+        Decoded::Skipped(_) => None,
+    })
+}
+
 fn show(message: &Message<'_>) -> Option<Vec<u8>> {
     if let Message::Bye { reason } = message {
         return Some(format!("BYE {reason}").into_bytes());
     }
-    let Message::Entry { key, value, tombstone, .. } = *message else { return None };
+    let (Message::Entry { key, value, tombstone, .. }
+    | Message::Record { key, value, tombstone, .. }) = *message
+    else {
+        return None;
+    };
     if tombstone {
         let client = key.split_first().map_or(key, |(_, client)| client);
         return Some([b"FORGET ", client].concat());
@@ -104,20 +114,23 @@ fn show(message: &Message<'_>) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use herd_proto::peer::BatchWriter;
 
     #[test]
     fn reports_are_shown_as_lines_and_housekeeping_is_not() {
         let mut bytes = b"GEOHERD/1 news Hill 1 -\n".to_vec();
-        Message::Greeted.encode(&mut bytes);
-        Message::Entry {
+        let mut frames = BatchWriter::new(&mut bytes);
+        frames.push(&Message::Greeted);
+        frames.push(&Message::Entry {
             origin: 0,
             sequence: 1,
             key: b"rkiwi",
             effective_ns: 3,
+            received_ns: 3,
             tombstone: false,
             value: b"Hill +1+2 3 +0.5",
-        }
-        .encode(&mut bytes);
+        });
+        frames.finish();
         let mut transcript = Transcript::new(80);
         let (hello, rest) = bytes.split_at(24);
         assert_eq!(transcript.feed(hello), [b"GEOHERD/1 news Hill 1 -".to_vec()]);

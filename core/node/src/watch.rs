@@ -1,11 +1,11 @@
 //! What a node keeps for those who watch the herd: facts that only its driver knows, what has gone
 //! wrong, and when to tell the others.
 
-use crate::about::{About, Alarm, Audits, LinkAbout};
-use crate::node::Node;
+use crate::about::{About, Alarm, Comparisons, LinkAbout};
+use crate::node::{Node, decode};
 use crate::peers::{PeerState, PeerStatus};
 use herd_proto::{Instant, Now};
-use herd_replica::{Event, Fault};
+use herd_replica::Event;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -25,29 +25,53 @@ pub(crate) struct Watch {
     pub(crate) facts: HostFacts,
     alarms: BTreeMap<&'static str, (u64, Instant)>,
     due: Instant,
-    told: Option<Gist>,
-    expiry_differs: bool,
+    told: Option<(StatusDigest, Instant)>,
+    /// Since when a member was known to let clients expire at another age.
+    expiry_differs: Option<Instant>,
+    origins_half: bool,
+    /// Keys stored beside those of clients that are known.
+    hidden_keys: usize,
 }
 
-/// What of an account is worth telling before its time. Round trips and memory change all the time, and
-/// whoever wants them by the second asks the server itself.
+/// The part of an account that others are told of at once. Counts change all the time, and a client that wants them
+/// by the second asks the server itself.
 #[derive(Debug, PartialEq, Eq)]
-struct Gist {
+struct StatusDigest {
     state: String,
-    clients: u64,
-    updates: u64,
     links: Vec<(String, String)>,
-    alarms: Vec<(String, u64)>,
-    repairs: Option<u64>,
+    alarms: Vec<&'static str>,
+    is_behind: bool,
 }
 
-/// How often a node looks whether it has something to say about itself: as often as the herd is told.
+/// How often a node looks whether it has something to say about itself.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the others are told of what is no news.
+const TELL_EVERY: Duration = Duration::from_mins(1);
+
+/// A server that lacks for so long what its peers hold says so. Far longer than any repair of a tree of streams takes.
+const BEHIND_MAX: Duration = Duration::from_secs(10);
+
+/// Settings differ for some time whenever a config is rolled out server by server; longer is a mistake.
+const EXPIRY_DIFFERS_MAX: Duration = Duration::from_mins(10);
+
+/// Records of the future that are reissued in one look, once this server's clock was set back.
+const REISSUED_MAX: usize = 1000;
+
+/// Records of the future that are looked at for that; there are few, unless a peer wants to keep this server busy.
+const FUTURES_MAX: usize = 10_000;
 
 impl Watch {
     pub(crate) fn new(now: Instant) -> Self {
-        let facts = HostFacts::default();
-        Self { facts, alarms: BTreeMap::new(), due: now, told: None, expiry_differs: false }
+        Self {
+            facts: HostFacts::default(),
+            alarms: BTreeMap::new(),
+            due: now,
+            told: None,
+            expiry_differs: None,
+            origins_half: false,
+            hidden_keys: 0,
+        }
     }
 
     /// Something happened that an operator must be told of.
@@ -61,24 +85,42 @@ impl Watch {
         self.raise("disk", now);
     }
 
-    pub(crate) fn note_fault(&mut self, fault: &Fault, now: Instant) {
-        if matches!(fault, Fault::ClockAhead { .. }) {
-            self.raise("clock-ahead", now);
+    /// A peer was refused for its clock; `is_own` if this server's is the one that is wrong.
+    pub(crate) fn note_clock(&mut self, is_own: bool, now: Instant) {
+        if is_own {
+            // The first peers seemed to be the odd ones.
+            self.alarms.remove(CLOCK_DIFFERS);
         }
+        self.raise(if is_own { OWN_CLOCK_WRONG } else { CLOCK_DIFFERS }, now);
+    }
+
+    pub(crate) fn note_second_of_name(&mut self, now: Instant) {
+        self.raise("second-of-name", now);
     }
 
     pub(crate) fn note_event(&mut self, event: &Event, now: Instant) {
-        if matches!(event, Event::OwnStreamAhead) {
-            self.raise("own-stream-ahead", now);
-        } else if matches!(event, Event::Adopted { .. }) {
-            self.raise("orphans-adopted", now);
-        } else if matches!(event, Event::AuditRepaired { .. }) {
-            self.raise("audit-repair", now);
+        match event {
+            Event::OwnStreamAhead => self.raise("own-stream-ahead", now),
+            Event::Repaired { .. } => self.raise("audit-repair", now),
+            Event::OriginsFull => self.raise("origins-full", now),
+            Event::LaterIncarnation { .. }
+            | Event::OriginEnded { .. }
+            | Event::CatchingUp(_)
+            | Event::CaughtUp(_) => {}
         }
+    }
+
+    /// The next look is due now.
+    pub(crate) fn look_at_once(&mut self, now: Instant) {
+        self.due = now;
     }
 
     pub(crate) fn resident_bytes(&self) -> u64 {
         self.facts.resident_bytes.unwrap_or(0)
+    }
+
+    pub(crate) fn hidden_keys(&self) -> usize {
+        self.hidden_keys
     }
 
     fn alarms(&self, now: Instant) -> Vec<Alarm> {
@@ -91,8 +133,11 @@ impl Watch {
     }
 }
 
+const CLOCK_DIFFERS: &str = "clock-differs";
+const OWN_CLOCK_WRONG: &str = "own-clock-wrong";
+
 impl Node {
-    /// The driver says what only it can know. Cheap; to be said whenever it has changed, and memory
+    /// The driver says what only it can know. Cheap; to be called whenever it has changed, and for memory
     /// about once a second.
     pub fn set_host_facts(&mut self, facts: HostFacts) {
         self.watch.facts = facts;
@@ -104,8 +149,6 @@ impl Node {
         let readiness = self.readiness(now);
         let state = if draining {
             "draining"
-        } else if self.replica.is_bootstrapping() {
-            "bootstrapping"
         } else if readiness.ready {
             "ready"
         } else if readiness.missing.iter().any(|(_, state)| *state == PeerState::CatchingUp) {
@@ -124,7 +167,7 @@ impl Node {
         let mut links: Vec<_> = self.peers().map(link).collect();
         // If there is no room for all, then for those that matter.
         links.sort_by_key(|link| link.state == PeerState::Up.word());
-        let audits = self.audits();
+        let comparisons = self.comparisons();
         let streams = || self.replica.streams();
         let since = streams().filter_map(|stream| stream.behind_since).min();
         About {
@@ -136,7 +179,10 @@ impl Node {
             resident_bytes,
             lag_updates: streams().map(|stream| stream.behind).sum(),
             lag: since.map_or(Duration::ZERO, |since| now.instant.since(since)),
-            audits: Some(Audits { rounds: audits.rounds, repairs: audits.repairs }),
+            comparisons: Some(Comparisons {
+                rounds: comparisons.rounds,
+                repairs: comparisons.repairs,
+            }),
             expire_after: self.settings.expire_after,
             links,
             links_left_out: 0,
@@ -144,38 +190,77 @@ impl Node {
         }
     }
 
-    /// Servers that are not set alike show different things, and each keeps bringing back what the other
-    /// lets go.
+    /// Servers that are not set alike show different things.
     fn compare_expiry(&mut self, now: Now) {
         let ours = self.settings.expire_after;
         let differs = self.replica.members().any(|member| {
             let about = member.word.as_ref().and_then(|word| About::decode(word.about));
             !member.has_left && about.is_some_and(|about| about.expire_after != ours)
         });
-        if differs && !self.watch.expiry_differs {
+        if !differs {
+            self.watch.expiry_differs = None;
+            return;
+        }
+        let since = *self.watch.expiry_differs.get_or_insert(now.instant);
+        if now.instant.since(since) >= EXPIRY_DIFFERS_MAX {
+            self.watch.expiry_differs = Some(now.instant);
             self.watch.raise("expiry-differs", now.instant);
         }
-        self.watch.expiry_differs = differs;
     }
 
-    /// Tells the herd what has changed about this server.
+    /// Half of the streams that a server can keep are in use: somebody starts servers over and over.
+    fn count_streams(&mut self, now: Now) {
+        let census = self.replica.census();
+        self.watch.hidden_keys = census.keys.saturating_sub(self.replica.len());
+        let is_half = census.streams * 2 >= census.streams_max;
+        if is_half && !self.watch.origins_half {
+            self.watch.raise("origins-half", now.instant);
+        }
+        self.watch.origins_half = is_half;
+    }
+
+    /// This server's clock was ahead and has been set right: what it stamped meanwhile would be hidden until it is
+    /// due.
+    fn reissue_futures(&mut self, now: Now) {
+        let is_own = |value: &[u8]| {
+            let name = self.name().as_bytes();
+            value.strip_prefix(name).is_some_and(|rest| rest.first() == Some(&b' '))
+        };
+        let own = self
+            .replica
+            .futures()
+            .take(FUTURES_MAX)
+            .filter(|future| decode(future).is_some() && is_own(future.value));
+        let keys: Vec<Box<[u8]>> = own.take(REISSUED_MAX).map(|future| future.key.into()).collect();
+        for key in keys {
+            self.replica.reissue(&key, now);
+        }
+    }
+
+    /// Looks at what changes slowly, and tells the herd what has changed about this server.
     pub(crate) fn tick_watch(&mut self, now: Now) {
         if now.instant < self.watch.due {
             return;
         }
         self.watch.due = now.instant + LOOK_EVERY;
-        self.compare_expiry(now);
+        let agrees = self.clock_agrees(now.instant);
+        self.replica.set_clock_agrees(agrees);
+        self.reissue_futures(now);
+        self.count_streams(now);
         let about = self.about(now);
-        let gist = Gist {
+        let digest = StatusDigest {
             state: about.state.clone(),
-            clients: about.clients,
-            updates: about.updates,
             links: about.links.iter().map(|l| (l.peer.clone(), l.state.clone())).collect(),
-            alarms: about.alarms.iter().map(|a| (a.kind.clone(), a.count)).collect(),
-            repairs: about.audits.map(|audits| audits.repairs),
+            alarms: self.watch.alarms.keys().copied().collect(),
+            is_behind: about.lag >= BEHIND_MAX,
         };
-        let is_news = about.lag_updates > 0 || self.watch.told.as_ref() != Some(&gist);
-        self.watch.told = Some(gist);
+        let told = self.watch.told.as_ref();
+        let is_news = told.is_none_or(|(told, _)| *told != digest);
+        if !is_news && told.is_some_and(|(_, at)| now.instant.since(*at) < TELL_EVERY) {
+            return;
+        }
+        self.compare_expiry(now);
+        self.watch.told = Some((digest, now.instant));
         self.replica.set_about(&about.encode(), is_news);
     }
 }
