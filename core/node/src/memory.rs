@@ -1,125 +1,85 @@
-//! What a node writes down to outlive its process, and a node made of that again.
+//! What a node persists to outlive its process, and a node that starts with it.
 //!
-//! A replica numbers its updates anew when it begins a new life while it runs; here they are counted on, so
-//! that whoever waits for one to be safe can wait for a number.
+//! The disk is a table of records, and recovery loads them in any order. What is missing comes from other
+//! servers, as after any absence.
 
 use crate::nearby::Whereabouts;
 use crate::node::{Node, Settings};
-use herd_proto::Now;
-use herd_replica::{JournalId, Journaled, Restore, RestoreError, Told};
+use herd_proto::{Now, Record};
+use herd_replica::{JournalId, Told};
 
-/// How the updates of all lives are counted on.
-#[derive(Debug, Default)]
-pub(crate) struct Position {
-    /// Updates of earlier lives.
-    before: u64,
-    /// Of this life so many must be safe for those of earlier ones to be safe too: they were issued again.
-    again: u64,
-    /// So many of earlier lives were safe when this one began.
-    safe_before: u64,
-}
-
-/// A node that is being made of what was written down.
+/// A node that is being built from records on a disk.
 #[derive(Debug)]
-pub struct Revival {
+pub struct Recovery {
     node: Node,
-    restore: Restore,
+    now: Now,
 }
 
-impl Revival {
-    /// Begins. With the incarnation under which the journal was written the node goes on with its stream:
-    /// right only if nothing is missing in it that anybody was told.
+impl Recovery {
+    /// Begins a recovery. The incarnation in `settings` must be one that no server of this name ever had.
     pub fn new(settings: Settings, now: Now) -> Self {
-        let mut node = Node::new(settings, now);
-        let restore = Restore::new(node.replica_settings(), now);
-        Self { node, restore }
+        Self { node: Node::new(settings, now), now }
     }
 
-    /// Takes the next record.
-    ///
-    /// # Errors
-    ///
-    /// [`RestoreError`] if this is no journal.
-    pub fn take(&mut self, journaled: &Journaled<'_>) -> Result<(), RestoreError> {
-        self.restore.take(journaled)
+    /// Loads a record that was intact on the disk; the greatest of each key is kept.
+    pub fn load(&mut self, record: Record<'_>) {
+        self.node.replica.load(record, self.now);
     }
 
-    /// The node, and the journal that goes on behind what was read.
+    /// Returns the node, and a journal that begins behind what was loaded.
     pub fn finish(mut self) -> (Node, JournalId) {
-        let (replica, journal) = self.restore.finish_journaled();
-        self.node.replica = replica;
         self.node.whereabouts = Whereabouts::unread();
         self.node.replica.watch_places();
+        let journal = self.node.replica.open_journal_behind();
         (self.node, journal)
     }
 }
 
 impl Node {
-    /// A record of a journal that was not sound is told again by this node, if it is newer than what is known.
-    pub fn handle_salvaged(&mut self, journaled: &Journaled<'_>, now: Now) {
-        if let Journaled::Entry { record, .. } = *journaled {
-            self.replica.update(record, now);
-            self.after_replica(now);
-        }
-    }
-
-    /// Under which this node numbers its updates.
+    /// The incarnation that this node runs under. It changes if another process turns out to use it too.
     pub fn incarnation(&self) -> u64 {
         self.settings.incarnation
     }
 
-    /// The disk takes nothing: an alarm that the whole herd sees.
+    /// Raises the alarm, which the whole herd sees, that the disk refuses writes.
     pub fn handle_disk_failed(&mut self, now: Now) {
         self.watch.note_disk(now.instant);
     }
 
-    /// Begins a journal; see [`herd_replica::Replica::open_journal`].
+    /// Opens a journal that begins with everything known; see [`herd_replica::Replica::open_journal`].
     pub fn open_journal(&mut self) -> JournalId {
         self.replica.open_journal()
     }
 
-    /// A journal is not kept any more.
+    /// Closes a journal.
     pub fn close_journal(&mut self, id: JournalId) {
         self.replica.close_journal(id);
     }
 
-    /// See [`herd_replica::Replica::poll_journal`]; [`Output::Journal`](crate::Output::Journal) tells when. All
-    /// journals end when the node takes a new life while it runs.
+    /// Hands over what was not persisted yet, until `take` returns false; see
+    /// [`herd_replica::Replica::poll_journal`]. [`Output::Journal`](crate::Output::Journal) tells when there is
+    /// more.
     pub fn poll_journal(
         &mut self,
         id: JournalId,
-        take: impl FnMut(&Journaled<'_>) -> bool,
+        take: impl FnMut(&Record<'_>) -> bool,
     ) -> Option<Told> {
         self.replica.poll_journal(id, take)
     }
 
-    /// What a journal was told is safe enough to be answered; see [`herd_replica::Replica::handle_journaled`].
+    /// What a journal was handed is persisted, as far as replies wait for that.
     pub fn handle_journaled(&mut self, told: &Told, now: Now) {
         self.replica.handle_journaled(told);
         self.after_replica(now);
     }
 
-    /// What a journal was told outlasts whatever is provided against; see
-    /// [`herd_replica::Replica::handle_lasting`].
-    pub fn handle_lasting(&mut self, told: &Told) {
-        self.replica.handle_lasting(told);
-    }
-
-    /// How many updates this node has taken from its clients, in all of its lives.
+    /// The number of the last change of what is known here.
     pub fn position(&self) -> u64 {
-        self.position.before + self.replica.own_version()
+        self.replica.position()
     }
 
-    /// The updates up to this [`position`](Self::position) are safe.
+    /// Changes up to this [`position`](Self::position) are persisted.
     pub fn safe_position(&self) -> u64 {
-        let Position { before, again, safe_before } = self.position;
-        let safe = self.replica.journaled();
-        if safe < again { safe_before } else { before + safe }
-    }
-
-    /// A new life begins: all that is known has been issued again in it.
-    pub(crate) fn count_on(&mut self, position: u64, safe_before: u64) {
-        let again = self.replica.own_version();
-        self.position = Position { before: position, again, safe_before };
+        self.replica.journaled()
     }
 }
