@@ -37,7 +37,7 @@ pub use about::{About, Alarm, Comparisons, LinkAbout};
 pub use herd::{ServerView, Standing, StreamView};
 pub use link::Dialect;
 pub use membership::Relinked;
-pub use memory::Revival;
+pub use memory::Recovery;
 #[cfg(feature = "mutants")]
 pub use mutants::Mutant;
 pub use nearby::Nearby;

@@ -226,8 +226,7 @@ impl Node {
     /// Whether clients that are not known are turned away.
     pub fn is_full(&self) -> bool {
         let Ceiling { clients, resident_bytes } = self.settings.ceiling;
-        let keys = self.replica.len() + self.watch.hidden_keys();
-        keys >= clients || self.watch.resident_bytes() >= resident_bytes
+        self.replica.keys() >= clients || self.watch.resident_bytes() >= resident_bytes
     }
 
     /// Prefetches the state of up to 64 clients whose reports follow. A hint; no effect on results.
@@ -455,7 +454,7 @@ impl Node {
     /// Compares what is known with every peer now; [`comparisons`](Self::comparisons) tells what it showed.
     pub fn compare_now(&mut self, now: Now) {
         self.note_time(now);
-        self.replica.compare_now();
+        self.replica.compare_now(now);
         self.after_replica(now);
     }
 

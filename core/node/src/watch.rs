@@ -29,8 +29,6 @@ pub(crate) struct Watch {
     /// Since when a member was known to let clients expire at another age.
     expiry_differs: Option<Instant>,
     origins_half: bool,
-    /// Keys stored beside those of clients that are known.
-    hidden_keys: usize,
 }
 
 /// The part of an account that others are told of at once. Counts change all the time, and a client that wants them
@@ -70,7 +68,6 @@ impl Watch {
             told: None,
             expiry_differs: None,
             origins_half: false,
-            hidden_keys: 0,
         }
     }
 
@@ -117,10 +114,6 @@ impl Watch {
 
     pub(crate) fn resident_bytes(&self) -> u64 {
         self.facts.resident_bytes.unwrap_or(0)
-    }
-
-    pub(crate) fn hidden_keys(&self) -> usize {
-        self.hidden_keys
     }
 
     fn alarms(&self, now: Instant) -> Vec<Alarm> {
@@ -211,7 +204,6 @@ impl Node {
     /// Half of the streams that a server can keep are in use: somebody starts servers over and over.
     fn count_streams(&mut self, now: Now) {
         let census = self.replica.census();
-        self.watch.hidden_keys = census.keys.saturating_sub(self.replica.len());
         let is_half = census.streams * 2 >= census.streams_max;
         if is_half && !self.watch.origins_half {
             self.watch.raise("origins-half", now.instant);
