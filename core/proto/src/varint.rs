@@ -10,6 +10,15 @@ impl<'a> Reader<'a> {
     /// A varint, of ten bytes at most.
     #[inline]
     pub fn number(&mut self) -> Option<u64> {
+        // Most are lengths and numbers of origins.
+        if let Some((&byte @ ..0x80, rest)) = self.0.split_first() {
+            self.0 = rest;
+            return Some(byte.into());
+        }
+        self.long_number()
+    }
+
+    fn long_number(&mut self) -> Option<u64> {
         let mut number = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;

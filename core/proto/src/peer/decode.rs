@@ -56,6 +56,7 @@ pub enum FrameError {
 }
 
 /// Decodes the frame at the start of `bytes`, and moves `bytes` past it.
+#[inline]
 pub(super) fn next_frame<'a>(bytes: &mut Reader<'a>) -> Result<Decoded<'a>, FrameError> {
     let length = bytes.number().map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
     let fits = (1..=FRAME_BYTES_MAX).contains(&length);
