@@ -5,7 +5,10 @@
 
 /// One fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "mutants"), expect(dead_code, unreachable_pub, reason = "made only there"))]
+#[cfg_attr(
+    not(feature = "mutants"),
+    expect(dead_code, unreachable_pub, reason = "made only there")
+)]
 pub enum Mutant {
     /// Commits while labels are still ahead of the cursor.
     CommitEarlyInTail,

@@ -307,9 +307,8 @@ impl Replica {
         let is_future = self.is_future(&record, now.unix);
         self.stats.futures += u64::from(is_future);
         let streams = &self.streams;
-        let is_live = |label: &_| {
-            streams.is_live(label) && !self.faults.make(Mutant::SupersededUnlabeled)
-        };
+        let is_live =
+            |label: &_| streams.is_live(label) && !self.faults.make(Mutant::SupersededUnlabeled);
         let put = if !is_future {
             self.table.put(key, record, label, is_live)?
         } else if self.keeps_future(key, &record, now) {

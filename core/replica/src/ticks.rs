@@ -144,8 +144,7 @@ impl Replica {
             .filter(|(_, s)| is_silent(&s.origin.server, Some(s.progressed)))
             .map(|(_, stream)| stream.origin.clone())
             .collect();
-        let has_stream =
-            |name: &str| self.streams.iter().any(|(_, s)| *s.origin.server == *name);
+        let has_stream = |name: &str| self.streams.iter().any(|(_, s)| *s.origin.server == *name);
         let guests = self.herd.guests().filter(|name| is_silent(name, None) && !has_stream(name));
         let gone: Vec<Box<str>> = guests.map(Into::into).collect();
         for origin in silent {

@@ -56,7 +56,8 @@ impl Replica {
             self.begin_pass(now);
         }
         let Some(Pass { next, erase }) = self.walk.pass.take() else { return };
-        let end = next.saturating_add(self.settings.tuning.walked_max.max(1)).min(self.table.slots());
+        let end =
+            next.saturating_add(self.settings.tuning.walked_max.max(1)).min(self.table.slots());
         for key in (next..end).map(KeyIx) {
             self.look_at(key, erase, now);
         }
@@ -103,8 +104,7 @@ impl Replica {
             return;
         }
         let looked_at = self.settings.tuning.walked_max.max(1) as usize;
-        let keys: Vec<_> =
-            self.table.futures(self.walk.futures_next).take(looked_at).collect();
+        let keys: Vec<_> = self.table.futures(self.walk.futures_next).take(looked_at).collect();
         self.walk.futures_next = match keys.last() {
             Some(&KeyIx(last)) if keys.len() == looked_at => KeyIx(last.saturating_add(1)),
             _ => KeyIx(0),

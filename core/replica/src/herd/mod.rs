@@ -92,8 +92,8 @@ impl Member {
 
 impl Herd {
     pub(crate) fn new(me: &Origin, members: &BTreeSet<Box<str>>, now: Instant) -> Self {
-        let name = |name: &Box<str>| (name.clone(), Name::default());
-        let mut names: BTreeMap<_, _> = members.iter().map(name).collect();
+        let mut names: BTreeMap<_, _> =
+            members.iter().map(|name| (name.clone(), Name::default())).collect();
         names.entry(me.server.clone()).or_default().incarnation = me.incarnation;
         Self {
             names,
@@ -119,12 +119,17 @@ impl Herd {
                 return Met::Ended;
             }
             name.incarnation = incarnation;
-            return if before == incarnation || before == 0 { Met::Latest } else { Met::Ends(before) };
+            return if before == incarnation || before == 0 {
+                Met::Latest
+            } else {
+                Met::Ends(before)
+            };
         }
-        let unknown = |(server, name): &(&Box<str>, &Name)| {
-            !self.configured.contains(*server) && name.member.is_none()
-        };
-        if self.names.iter().filter(unknown).count() >= UNKNOWN_NAMES_MAX {
+        let unknown = self
+            .names
+            .iter()
+            .filter(|(server, name)| name.member.is_none() && !self.configured.contains(*server));
+        if unknown.count() >= UNKNOWN_NAMES_MAX {
             return Met::NoRoom;
         }
         self.names.insert(server.into(), Name { incarnation, member: None });
@@ -200,16 +205,13 @@ impl Herd {
         self.names.keys().filter(|name| !self.configured.contains(*name)).map(|name| &**name)
     }
 
-    pub(crate) fn is_configured(&self, server: &str) -> bool {
-        self.configured.contains(server)
-    }
-
     /// Every member, with its last word.
     pub(crate) fn members(&self) -> impl Iterator<Item = MemberState<'_>> {
-        let listed = |(name, known): &(&Box<str>, &Name)| {
-            known.member.is_some() || self.configured.contains(*name)
-        };
-        self.names.iter().filter(listed).map(|(name, known)| MemberState {
+        let listed = self
+            .names
+            .iter()
+            .filter(|(name, known)| known.member.is_some() || self.configured.contains(*name));
+        listed.map(|(name, known)| MemberState {
             name,
             word: known.member.as_ref().map(|member| Word {
                 incarnation: member.incarnation,

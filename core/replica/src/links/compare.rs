@@ -99,9 +99,10 @@ impl Replica {
 
     fn tick_receiver(&mut self, id: LinkId, now: Now) {
         let is_walking = self.walk.is_under_way();
+        let has_gaps = self.links.has_gaps();
         let Some(link) = self.links.open.get(&id) else { return };
         let is_ready = link.receiver.first_done
-            || !link.gaps.iter().next().is_none()
+            || has_gaps
             || self.has_reached(link)
             || now.instant.since(link.opened) >= self.settings.tuning.compare_patience;
         let never = self.faults.make(Mutant::LinkUpNotCompared);
@@ -131,7 +132,8 @@ impl Replica {
             }
             State::Working(work) => {
                 wakes = true;
-                if now.instant.since(work.progressed) >= self.settings.tuning.compare_stalled_after {
+                if now.instant.since(work.progressed) >= self.settings.tuning.compare_stalled_after
+                {
                     link.receiver.state = State::Idle;
                     self.links.taken.release_all(id);
                 }
@@ -142,6 +144,7 @@ impl Replica {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only these are handed over")]
     pub(super) fn handle_comparison(
         &mut self,
         id: LinkId,
@@ -149,7 +152,9 @@ impl Replica {
         now: Now,
     ) -> Result<(), Fault> {
         match *message {
-            Message::Compare { token, cutoff_ns, root } => self.compared_with(id, token, cutoff_ns, root),
+            Message::Compare { token, cutoff_ns, root } => {
+                self.compared_with(id, token, cutoff_ns, root);
+            }
             Message::Same { token, ref versions } => self.same(id, token, versions, now)?,
             Message::Ranges { token, cutoff_ns, ref versions, ref sums } => {
                 self.ranges(id, token, cutoff_ns, (versions, sums), now)?;
@@ -173,7 +178,7 @@ impl Replica {
                 }
             }
             Message::CompareHint => self.compare_soon(id, now),
-            _ => {}
+            _ => return Ok(()),
         }
         Ok(())
     }
@@ -189,7 +194,11 @@ impl Replica {
         link.donor.answers.clear();
         link.donor.weight = 0;
         let same = root == ours;
-        link.donor.answers.push_back(if same { Answer::Same { token } } else { Answer::Ranges { token } });
+        link.donor.answers.push_back(if same {
+            Answer::Same { token }
+        } else {
+            Answer::Ranges { token }
+        });
         self.wake(id);
     }
 
@@ -254,6 +263,7 @@ impl Replica {
             .collect();
         let cutoff_differs = cutoff_ns != self.walk.cutoff_ns();
         let tuning = &self.settings.tuning;
+        let has_gaps = self.links.has_gaps();
         let Some(link) = self.links.open.get_mut(&id) else { return Ok(()) };
         if !matches!(link.receiver.state, State::Asked { token: asked, .. } if asked == token) {
             return Ok(());
@@ -271,12 +281,10 @@ impl Replica {
         }
         self.stats.comparisons_differing += 1;
         let early = self.faults.make(Mutant::RaiseEarly);
-        let has_gap = link.gaps.iter().next().is_some();
         let partial = ranges.len() < differing.len();
         link.receiver.state = State::Working(Box::new(Work {
             token,
-            full,
-            all: full && has_gap,
+            all: full && has_gaps,
             versions: versions.clone(),
             sums: sums.to_vec(),
             ranges,
@@ -289,7 +297,6 @@ impl Replica {
             partial,
             changed: 0,
             repaired: 0,
-            ranges_differing: differing.len(),
             progressed: now.instant,
         }));
         if early {
@@ -381,11 +388,11 @@ impl Replica {
         if changed > 0 {
             self.hint_others(Some(id), now);
         }
-        let versions = if self.faults.make(Mutant::RaiseLate) {
-            let link = self.links.open.get(&id);
-            link.map(|link| link.peer_versions.iter().map(|(at, &v)| (at, v)).collect()).unwrap_or(versions)
-        } else {
-            versions
+        let versions = match self.links.open.get(&id) {
+            Some(link) if self.faults.make(Mutant::RaiseLate) => {
+                link.peer_versions.iter().map(|(at, &version)| (at, version)).collect()
+            }
+            Some(_) | None => versions,
         };
         self.finish(id, token, &versions, raises, now);
     }
@@ -485,7 +492,8 @@ impl<S: Sink> Out<'_, S> {
         if self.link.receiver.work().is_none() {
             return;
         }
-        let State::Working(mut work) = std::mem::replace(&mut self.link.receiver.state, State::Idle)
+        let State::Working(mut work) =
+            std::mem::replace(&mut self.link.receiver.state, State::Idle)
         else {
             return;
         };
@@ -574,7 +582,11 @@ impl<S: Sink> Out<'_, S> {
                 Answer::Bucket { bucket, all, seed, keys } => {
                     let weight = 1 + keys.len();
                     let keys = self.lacking(bucket, all, seed, keys);
-                    let next = if self.faults.make(Mutant::BucketDoneEarly) { keys.len().min(1) } else { 0 };
+                    let next = if self.faults.make(Mutant::BucketDoneEarly) {
+                        keys.len().min(1)
+                    } else {
+                        0
+                    };
                     let answer = Answer::Keys { bucket, keys, next, weight };
                     self.link.donor.answers.push_front(answer);
                 }

@@ -254,7 +254,8 @@ impl Replica {
 
     /// A peer asks for a stream above what it holds.
     fn subscribed(&mut self, id: LinkId, at: OriginIx, from: u64) {
-        let (Some(stream), Some(link)) = (self.streams.get(at), self.links.open.get_mut(&id)) else {
+        let (Some(stream), Some(link)) = (self.streams.get(at), self.links.open.get_mut(&id))
+        else {
             return;
         };
         let is_below = from == NO_HISTORY || from < stream.serves_from;
@@ -295,7 +296,14 @@ impl Replica {
         self.compare_soon(id, now);
     }
 
-    fn take_entry(&mut self, id: LinkId, at: OriginIx, sequence: u64, record: Record<'_>, now: Now) {
+    fn take_entry(
+        &mut self,
+        id: LinkId,
+        at: OriginIx,
+        sequence: u64,
+        record: Record<'_>,
+        now: Now,
+    ) {
         let version = self.streams.version(at);
         if at == OriginIx::ME {
             // Its own numbers a server knows best; one that it has not given out is another process's.
@@ -332,7 +340,8 @@ impl Replica {
             }
             return;
         }
-        let loses = key.and_then(|key| self.table.record(key)).is_some_and(|k| k.rank() >= record.rank());
+        let loses =
+            key.and_then(|key| self.table.record(key)).is_some_and(|k| k.rank() >= record.rank());
         if loses && self.faults.make(Mutant::LoserUnlabeled) {
             return;
         }

@@ -74,6 +74,11 @@ impl Links {
         linked.chain(recent).min().unwrap_or(own).min(own)
     }
 
+    /// Whether some peer holds what only buckets bring: then all of them share that work.
+    pub(crate) fn has_gaps(&self) -> bool {
+        self.open.values().any(|link| link.gaps.iter().next().is_some())
+    }
+
     pub(crate) fn forget_stream(&mut self, at: OriginIx) {
         for link in self.open.values_mut() {
             link.forget_stream(at);

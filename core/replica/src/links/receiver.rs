@@ -43,7 +43,6 @@ pub(crate) enum State {
 #[derive(Debug)]
 pub(crate) struct Work {
     pub(crate) token: u64,
-    pub(crate) full: bool,
     /// The donor is to leave nothing out, since versions are raised at the end.
     pub(crate) all: bool,
     pub(crate) versions: Vec<(OriginIx, u64)>,
@@ -65,7 +64,6 @@ pub(crate) struct Work {
     pub(crate) partial: bool,
     pub(crate) changed: u64,
     pub(crate) repaired: u64,
-    pub(crate) ranges_differing: usize,
     pub(crate) progressed: Instant,
 }
 

@@ -28,7 +28,6 @@ impl Replica {
             faults: self.faults,
             taken: &mut self.links.taken,
             token: &mut self.token,
-            unlabeled: self.unlabeled,
             cutoff_ns: self.walk.cutoff_ns(),
             link,
             sink,
@@ -62,7 +61,6 @@ pub(super) struct Out<'a, S> {
     pub(super) faults: Faults,
     pub(super) taken: &'a mut RangesTaken,
     pub(super) token: &'a mut u64,
-    pub(super) unlabeled: u64,
     pub(super) cutoff_ns: i64,
     pub(super) link: &'a mut Link,
     pub(super) sink: &'a mut S,
@@ -129,8 +127,8 @@ impl<S: Sink> Out<'_, S> {
     /// What is asked for of a stream: what is new, or nothing of the past where buckets bring that better.
     fn subscribe_from(&self, at: OriginIx) -> u64 {
         let version = self.streams.version(at);
-        let is_new = version == 0
-            && self.link.peer_versions.number(at) > self.settings.tuning.history_max;
+        let is_new =
+            version == 0 && self.link.peer_versions.number(at) > self.settings.tuning.history_max;
         if is_new { super::intake::NO_HISTORY } else { version }
     }
 
@@ -240,7 +238,8 @@ impl<S: Sink> Out<'_, S> {
                     if *next < self.table.slots() {
                         let key = KeyIx(*next);
                         *next += 1;
-                        let label = self.table.label_in(key, at, |label| stream.log.holds(label.arrival));
+                        let label =
+                            self.table.label_in(key, at, |label| stream.log.holds(label.arrival));
                         if let Some(label) = label.filter(|label| label.arrival > base) {
                             self.maybe_send(subscription, key, &label);
                         }

@@ -141,9 +141,7 @@ impl Log {
         let ahead = |(_, segment): &(&u64, &Segment)| segment.sequence_max > sequence;
         match self.segments.iter().find(ahead) {
             None => self.last,
-            Some((&number, _)) => {
-                Arrival((number * self.size).saturating_sub(1)).max(self.trimmed)
-            }
+            Some((&number, _)) => Arrival((number * self.size).saturating_sub(1)).max(self.trimmed),
         }
     }
 

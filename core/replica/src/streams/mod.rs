@@ -85,9 +85,8 @@ impl Streams {
     }
 
     pub(crate) fn find(&self, server: &str, incarnation: u64) -> Option<OriginIx> {
-        let is_it = |origin: &Origin| {
-            origin.incarnation == incarnation && *origin.server == *server
-        };
+        let is_it =
+            |origin: &Origin| origin.incarnation == incarnation && *origin.server == *server;
         self.iter().find(|(_, stream)| is_it(&stream.origin)).map(|(at, _)| at)
     }
 

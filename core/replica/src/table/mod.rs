@@ -11,8 +11,8 @@ mod key_map;
 mod slab;
 mod sums;
 
-pub use changes::Cursor;
 pub(crate) use changes::Changes;
+pub use changes::Cursor;
 pub(crate) use sums::{Sums, bucket_of, digest_with, key_with};
 
 use crate::faults::{Faults, Mutant};
@@ -112,7 +112,6 @@ pub(crate) struct Table {
     expected: Vec<u32>,
     /// Keys whose record is no tombstone.
     alive: usize,
-    used: usize,
     extras_used: usize,
     order: Order,
     pub(crate) sums: Sums,
@@ -128,7 +127,7 @@ impl Order {
             return (one.effective_ns, one.value) > (other.effective_ns, other.value);
         }
         if self.0.make(Mutant::TieIgnoresValue) && one.effective_ns == other.effective_ns {
-            return one.tombstone > other.tombstone;
+            return one.tombstone && !other.tombstone;
         }
         one.rank() > other.rank()
     }
@@ -150,7 +149,6 @@ impl Table {
             futures: BTreeMap::new(),
             expected: Vec::with_capacity(TOUCHED_TOGETHER),
             alive: 0,
-            used: 0,
             extras_used: 0,
             sums: Sums::new(),
         }
@@ -163,7 +161,7 @@ impl Table {
 
     /// Keys, those with tombstones and those with nothing but a future record among them.
     pub(crate) fn len(&self) -> usize {
-        self.used
+        self.map.len()
     }
 
     /// Labels beside the one of each key.
@@ -236,7 +234,7 @@ impl Table {
 
     /// All keys, slot by slot.
     pub(crate) fn all(&self) -> impl Iterator<Item = KeyIx> {
-        (0..self.slots()).map(KeyIx).filter(|key| self.keys.get(key.0).is_some_and(|k| k.used))
+        self.keys.iter().filter(|(_, key)| key.used).map(|(at, _)| KeyIx(at))
     }
 
     // ---- what a key has ----
@@ -457,7 +455,6 @@ impl Table {
         let Key { bytes, hash, next, previous, labels, .. } = std::mem::take(slot);
         slot.next = self.free_key;
         self.free_key = key.0;
-        self.used -= 1;
         self.sums.replace(hash, sum, 0);
         self.unlink(bucket_of(hash), next, previous);
         let mut at = labels;
@@ -566,10 +563,8 @@ impl Table {
         if let Some(head) = self.buckets.get_mut(bucket) {
             *head = at;
         }
-        self.used += 1;
         let (keys, hasher) = (&self.keys, &self.hasher);
-        let rehash =
-            |at| keys.get(at).map_or(0, |key: &Key| hasher.hash_one(key.bytes.as_slice()));
+        let rehash = |at| keys.get(at).map_or(0, |key: &Key| hasher.hash_one(key.bytes.as_slice()));
         self.map.insert(hasher.hash_one(bytes), at, rehash);
         Some(KeyIx(at))
     }
