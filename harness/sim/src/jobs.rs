@@ -1,9 +1,9 @@
 //! Many seeds on several threads; what comes out does not depend on how many.
 
 use crate::chance::Chance;
-use crate::history::{Failure, run};
 use crate::plan::{Kind, Plan};
 use crate::report::Report;
+use crate::world::{Failure, run};
 use herd_replica::Mutant;
 use std::io::Write;
 use std::ops::Range;

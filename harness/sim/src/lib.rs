@@ -1,41 +1,47 @@
-//! Replicas on one seed, one made-up clock and a faulty network, against an oracle.
+//! Replicas on one seed, one virtual clock, a faulty network and faulty disks, against an oracle.
 //!
-//! A seed decides everything: how many nodes and links, who writes what when, which links are slow,
-//! cut, cut one way, or doubled, who crashes, who joins, is taken out or leaves, whose clock jumps. Messages travel as the bytes they are on
-//! the wire, in order, a bounded number at a time, until a connection ends; then what was on it is lost,
-//! or all but a first part.
+//! A seed decides everything: how many servers and links, who writes what when, which links are slow, flapping,
+//! cut, cut one way or doubled, who crashes, whose disk fails or is replaced by an older copy, who joins, is taken
+//! out or leaves, whose clock is wrong, who lies. Messages travel as the bytes they are on the wire, in order, a
+//! bounded number at a time, until a connection ends; then what was on it is lost, or all but a first part.
 //!
-//! The oracle is strict about what must hold at every moment (a node never goes back, neither in what
-//! it shows of a key nor in how far it claims to hold a stream) and, after everything was healed and
-//! time has passed, about the end: all nodes show the same.
+//! The oracle is strict about what must hold at every moment (`oracle`) and, after everything was healed and
+//! time has passed, about the end (`rest`): all servers show the same, and nothing is sent any more.
 //!
-//! Absent: the bytes of hellos, pings and back-off, which are a server's and not a replica's.
+//! Absent: the bytes of hellos, pings and back-off, which are a node's and not a replica's.
 
 mod broadcast;
 mod chance;
 mod disk;
-mod history;
+mod graph;
+mod healthy;
+mod idle;
 mod jobs;
-mod keeper;
-mod membership;
-mod net;
-mod network;
+mod liar;
+mod links;
+mod members;
 pub mod nodes;
 mod oracle;
-mod outages;
 mod plan;
+mod rank;
 mod report;
 mod rest;
-mod restore;
+mod servers;
 mod shrink;
-mod temper;
+mod steps;
+mod storage;
+mod traffic;
+mod tuning;
+mod wire;
+mod workload;
+mod world;
 
 pub use broadcast::{Bar, Figures, Mesh, Setting, broadcast, settings};
-pub use disk::Trouble;
-pub use history::{Failure, run, shrink};
+pub use idle::{Idle, idle};
 pub use jobs::{Batch, Outcome};
-pub use plan::{DiskPlan, Fsync, Graph, Kind, Plan, Step, Time};
-pub use report::{Disks, Report};
+pub use plan::{Absence, DiskPlan, Edge, Fsync, Kind, Lifetime, Plan, Step, Time, Trouble};
+pub use report::Report;
+pub use world::{Failure, current_seed, run, shrink};
 
 #[cfg(test)]
 mod tests {
@@ -53,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_fault_is_found_and_its_history_shortened() {
-        let mutant = Some(Mutant::CommitEarlyInLog);
+        let mutant = Some(Mutant::CommitEarlyInTail);
         let seed = (0..100).find(|&seed| run(seed, mutant, false).is_err()).unwrap();
         let whole = Plan::of(&mut chance::Chance::new(seed));
         let (plan, failure) = shrink(seed, mutant).unwrap();
@@ -67,7 +73,7 @@ mod tests {
             Batch { seeds: 0..40, mutant, kind: None, jobs, keep_going, progress: false }.run()
         };
         assert_eq!(batch(1, None, false).report.counts(), batch(3, None, false).report.counts());
-        let mutant = Some(Mutant::CommitEarlyInLog);
+        let mutant = Some(Mutant::CommitEarlyInTail);
         for keep_going in [false, true] {
             let seeds = |outcome: &Outcome| {
                 outcome.failures.iter().map(|failure| failure.seed).collect::<Vec<_>>()

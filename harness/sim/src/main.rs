@@ -1,8 +1,8 @@
-//! Runs many seeds, tells what happened in them, and how to repeat the first that fails.
+//! Runs many seeds, reports what happened in them, and how to repeat the first that fails.
 
 use clap::Parser;
 use herd_replica::Mutant;
-use herd_sim::{Batch, Kind, Setting, broadcast, run, shrink};
+use herd_sim::{Batch, Kind, Setting, broadcast, current_seed, idle, run, shrink};
 use std::process::ExitCode;
 
 /// Run histories of replicas against the oracle.
@@ -14,25 +14,25 @@ struct Arguments {
     /// The first one
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Threads; what comes out does not depend on them [default: as many as there are cores]
+    /// Threads; results do not depend on them [default: one per core]
     #[arg(long)]
     jobs: Option<usize>,
     /// Print everything that happens, on one thread
     #[arg(long)]
     trace: bool,
-    /// Make every known fault on purpose, and see that each is found within so many seeds
+    /// Make every known fault on purpose, and see that each is found within this many seeds
     #[arg(long)]
     mutants: bool,
-    /// With --mutants: only those that are found within some hundred seeds
-    #[arg(long, requires = "mutants")]
-    quick: bool,
     /// Count the messages for each broadcast among 25 servers, and hold them against the public bars
     #[arg(long)]
     broadcast: bool,
+    /// Measure what the links of an idle herd carry
+    #[arg(long)]
+    idle: bool,
     /// Make this fault on purpose; with --mutants, see that it is found
     #[arg(long, value_parser = mutant)]
     mutant: Option<Mutant>,
-    /// Only histories of this kind; the other seeds are passed over
+    /// Only histories of this kind; other seeds are skipped
     #[arg(long, value_parser = kind)]
     kind: Option<Kind>,
     /// Go on after failures
@@ -40,32 +40,20 @@ struct Arguments {
     keep_going: bool,
 }
 
-/// These need more seeds than a check before each merge has time for.
-const SLOW: [Mutant; 16] = [
-    Mutant::AdoptAgain,
-    Mutant::AdoptNever,
-    Mutant::BuryEarly,
-    Mutant::CollectInSnapshot,
-    Mutant::CollectedResent,
-    Mutant::DiscardedNotJournaled,
-    Mutant::DroppedNotJournaled,
-    Mutant::DuplicateAheadEnds,
-    Mutant::HeldBeforeWritten,
-    Mutant::OvertakenDropped,
-    Mutant::RevealedPassedOver,
-    Mutant::SnapshotFloorsLate,
-    Mutant::SnapshotNotRestarted,
-    Mutant::TombstoneOverwritten,
-    Mutant::TombstonePhaseKept,
-    Mutant::WordsCountedAnew,
-];
-
 /// In so many seeds everything must have happened at least once.
 const ALL_HAPPENS_WITHIN: u64 = 10_000;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.broadcast {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let seed = current_seed();
+        eprintln!("seed {seed}; repeat it: cargo xtask sim --from {seed} --seeds 1 --trace");
+        tell(panic);
+    }));
+    if arguments.idle {
+        idle_herds()
+    } else if arguments.broadcast {
         broadcasts()
     } else if arguments.mutants {
         kill_mutants(&arguments)
@@ -102,9 +90,11 @@ fn run_seeds(arguments: &Arguments) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let mut never = 0;
-    for (what, times) in outcome.report.counts() {
+    println!("       times    histories");
+    for (what, times, histories) in outcome.report.counts() {
         never += u64::from(times == 0);
-        println!("{times:>12}  {what}{}", if times == 0 { "  NEVER HAPPENED" } else { "" });
+        let never = if times == 0 { "  NEVER HAPPENED" } else { "" };
+        println!("{times:>12} {histories:>12}  {what}{never}");
     }
     println!("{} seeds, {} failed", arguments.seeds, outcome.failures.len());
     let all = arguments.seeds >= ALL_HAPPENS_WITHIN && arguments.kind.is_none();
@@ -185,12 +175,27 @@ fn broadcasts() -> ExitCode {
     if above == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Prints what idle herds send.
+fn idle_herds() -> ExitCode {
+    let mut above = 0;
+    for servers in [25, 100] {
+        let figure = idle(servers);
+        let is_above = figure.bytes_a_second > figure.bar;
+        above += u32::from(is_above);
+        println!(
+            "{servers} servers, {} links: {:.0} B/s a link ({}, bar {:.0})",
+            figure.links,
+            figure.bytes_a_second,
+            if is_above { "ABOVE" } else { "below" },
+            figure.bar
+        );
+    }
+    if above == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 fn kill_mutants(arguments: &Arguments) -> ExitCode {
     let mut living = 0;
-    let chosen = |mutant: &Mutant| match arguments.mutant {
-        Some(only) => *mutant == only,
-        None => !arguments.quick || !SLOW.contains(mutant),
-    };
+    let chosen = |mutant: &Mutant| arguments.mutant.is_none_or(|only| *mutant == only);
     let mutants: Vec<_> = Mutant::ALL.into_iter().filter(chosen).collect();
     for &mutant in &mutants {
         let outcome = Batch { keep_going: false, ..arguments.batch(Some(mutant)) }.run();

@@ -1,451 +1,288 @@
-//! What must hold at every moment, and at the end.
+//! What must hold at every moment, whatever happens.
+//!
+//! No replica shows a record that no one wrote; what it stores of a key never goes back in rank; what it
+//! claims to hold of a stream it holds; no stream numbers two updates alike.
 
-use herd_replica::{Cursor, Happenings, Origin, Record, Replica};
+use crate::rank::{Rank, key_bytes, key_of, rank_of};
+use crate::report::{Count, Report};
+use herd_proto::{Now, UnixTime};
+use herd_replica::{Cursor, Origin, Replica};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-/// By what two records of one key are ordered, without the origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Rank {
-    pub(crate) ns: i64,
-    pub(crate) tombstone: bool,
-    /// The value's bytes, of which the simulator writes at most eight.
-    value: u64,
-}
+/// How far ahead of its server's clock a client's time may be. A record twice as far ahead is of the future.
+pub(crate) const FUTURE_SKEW_MAX: Duration = Duration::from_secs(60);
 
-/// Everything that was said and shown so far.
+/// Everything that was written and stored so far.
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
-    nodes: Vec<Option<Box<Life>>>,
+    servers: Vec<Option<Box<Seen>>>,
     origins: BTreeMap<Origin, usize>,
-    /// What each origin wrote from its clients, or read behind a hole of its disk, by its numbers.
-    issued: Vec<Vec<(u64, u64, Rank)>>,
-    /// How far each origin was seen to have numbered its own updates.
-    numbered: Vec<u64>,
-    /// What the clients of each node that has a disk were told to be safe.
-    acknowledged: Vec<Vec<Acknowledged>>,
-    keys: BTreeMap<u64, Key>,
+    issued: Vec<Issued>,
+    /// Everything that any server accepted from a client, by key.
+    accepted: Vec<Vec<Rank>>,
+    /// Some server lies: who wrote what is not known.
+    pub(crate) has_liar: bool,
 }
 
-/// One key.
+/// One stream, as its own server wrote it.
 #[derive(Debug, Default)]
-struct Key {
-    /// Everything that any node ever took from a client, and whether its server had reason not to know
-    /// that the key had been forgotten.
-    accepted: BTreeMap<Rank, Lawful>,
-    /// Every tombstone that a client asked for, and when.
-    forgotten: Vec<(Rank, u64)>,
+struct Issued {
+    updates: Vec<(u64, usize, Rank)>,
+    version: u64,
+    /// Two processes write it.
+    is_shared: bool,
 }
 
-/// A report of which its client was told that it is safe.
-#[derive(Clone, Copy, Debug)]
-struct Acknowledged {
-    key: u64,
-    rank: Rank,
-    at_ns: u64,
-}
-
-/// Whether a record below a tombstone may be shown after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Lawful {
-    /// No: it was said before the tombstone was heard.
-    Never,
-    /// It was said anew, to a server that had dropped the tombstone or lost its memory; or only a server
-    /// for which the others did not wait held it.
-    Anew,
-}
-
-/// What a node has shown in one life.
+/// What one process has stored and claimed since its start.
 #[derive(Debug, Default)]
-struct Life {
-    /// What was forgotten until then it need not know.
-    born_ns: u64,
+struct Seen {
     cursor: Cursor,
-    removed: u64,
-    shown: BTreeMap<u64, Rank>,
-    /// The greatest tombstones that were shown.
-    buried: BTreeMap<u64, Rank>,
-    /// The greatest that it took from a client.
-    taken: BTreeMap<u64, Rank>,
-    /// How far it claimed to hold each stream, in the order of the replica's own numbers.
-    streams: Vec<(usize, u64)>,
+    stored: Vec<Option<Rank>>,
+    /// Streams with the version that was claimed last.
+    streams: Vec<(Origin, usize, u64)>,
 }
 
-pub(crate) fn rank(record: &Record<'_>) -> Rank {
-    let mut value = [0; 8];
-    for (to, from) in value.iter_mut().zip(record.value) {
-        *to = *from;
-    }
-    let value = u64::from_be_bytes(value);
-    Rank { ns: record.effective_ns, tombstone: record.tombstone, value }
+/// Whether a record is not due yet by this clock.
+pub(crate) fn is_future(rank: &Rank, now: UnixTime) -> bool {
+    let latest = now.saturating_add(2 * FUTURE_SKEW_MAX).nanos();
+    rank.effective_ns > latest
 }
 
-/// Keys are numbers in digits.
-pub(crate) fn key_of(record: &Record<'_>) -> u64 {
-    record.key.iter().fold(0, |number, digit| number * 10 + u64::from(digit.wrapping_sub(b'0')))
+/// Whether a replica need not store a record: it has expired, or is not due.
+pub(crate) fn is_void(replica: &Replica, key: usize, rank: &Rank, now: Now) -> bool {
+    let bytes = key_bytes(key);
+    replica.has_expired(&rank.record(&bytes), now.unix) || is_future(rank, now.unix)
+}
+
+/// The rank of what a replica stores under a key.
+pub(crate) fn stored(replica: &Replica, key: usize) -> Option<Rank> {
+    replica.get(&key_bytes(key)).as_ref().and_then(rank_of)
+}
+
+/// The rank of what a replica shows under a key.
+pub(crate) fn shown(replica: &Replica, key: usize, now: Now) -> Option<Rank> {
+    let record = replica.get(&key_bytes(key)).filter(|r| replica.is_shown(r, now.unix))?;
+    if record.tombstone { None } else { rank_of(&record) }
 }
 
 impl Oracle {
-    /// A node begins with nothing; nothing binds what it shows from now on.
-    pub(crate) fn begin(&mut self, node: usize, now_ns: u64) {
-        if self.nodes.len() <= node {
-            self.nodes.resize_with(node + 1, || None);
+    /// A process starts.
+    pub(crate) fn begin(&mut self, server: usize) {
+        if self.servers.len() <= server {
+            self.servers.resize_with(server + 1, || None);
         }
-        self.nodes[node] = Some(Box::new(Life { born_ns: now_ns, ..Life::default() }));
+        self.servers[server] = Some(Box::default());
     }
 
-    /// A node has lost its memory.
-    pub(crate) fn end(&mut self, node: usize) {
-        if let Some(life) = self.nodes.get_mut(node) {
-            *life = None;
-        }
-    }
-
-    /// What was forgotten until now a node need not know, though it has not lost its memory.
-    pub(crate) fn missed(&mut self, node: usize, now_ns: u64) {
-        if let Some(Some(life)) = self.nodes.get_mut(node) {
-            life.born_ns = now_ns;
+    /// A process ends.
+    pub(crate) fn end(&mut self, server: usize) {
+        if let Some(seen) = self.servers.get_mut(server) {
+            *seen = None;
         }
     }
 
-    /// Whether `node` may take a record of this time without knowing that the key was forgotten.
-    pub(crate) fn lawful(&self, node: usize, key: u64, ns: i64) -> Lawful {
-        let Some(Some(life)) = self.nodes.get(node) else { return Lawful::Never };
-        let dropped = life.buried.get(&key).is_some_and(|buried| buried.ns >= ns);
-        let forgotten = self.keys.get(&key).map(|key| &key.forgotten[..]).unwrap_or_default();
-        let before_birth = forgotten.iter().any(|&(rank, at)| rank.ns >= ns && at <= life.born_ns);
-        if dropped || before_birth { Lawful::Anew } else { Lawful::Never }
+    /// Two processes write this stream from now on.
+    pub(crate) fn share(&mut self, origin: &Origin) {
+        let origin = self.origin(origin);
+        self.issued[origin].is_shared = true;
     }
 
-    /// A node has taken a record from a client.
+    /// Number of keys of which anything was ever accepted.
+    pub(crate) fn keys(&self) -> usize {
+        self.accepted.len()
+    }
+
+    /// Whether any server accepted this record.
+    pub(crate) fn was_accepted(&self, key: usize, rank: &Rank) -> bool {
+        self.accepted.get(key).is_some_and(|ranks| ranks.binary_search(rank).is_ok())
+    }
+
+    /// Whether a replica need not store a record, or has had a greater one in its place that is void by now.
+    pub(crate) fn is_excused(&self, replica: &Replica, key: usize, rank: &Rank, now: Now) -> bool {
+        let accepted = self.accepted.get(key).map(Vec::as_slice).unwrap_or_default();
+        let start = accepted.partition_point(|other| other < rank);
+        accepted
+            .get(start..)
+            .is_some_and(|greater| greater.iter().any(|other| is_void(replica, key, other, now)))
+    }
+
+    /// A server has accepted a record from a client, and numbered it in its own stream.
     pub(crate) fn accept(
         &mut self,
-        node: usize,
-        record: &Record<'_>,
-        lawful: Lawful,
+        key: usize,
+        rank: Rank,
         replica: &Replica,
-        now_ns: u64,
-    ) {
-        let (key, rank) = (key_of(record), rank(record));
-        self.issued(record, replica);
-        if let Some(life) = &mut self.nodes[node] {
-            life.taken.entry(key).and_modify(|taken| *taken = rank.max(*taken)).or_insert(rank);
+    ) -> Result<(), String> {
+        if self.accepted.len() <= key {
+            self.accepted.resize_with(key + 1, Vec::new);
         }
-        let said = self.keys.entry(key).or_default();
-        said.accepted.entry(rank).and_modify(|l| *l = lawful.max(*l)).or_insert(lawful);
-        if rank.tombstone {
-            said.forgotten.push((rank, now_ns));
+        let ranks = &mut self.accepted[key];
+        if let Err(at) = ranks.binary_search(&rank) {
+            ranks.insert(at, rank);
         }
-    }
-
-    /// A node has issued a record in its own stream: it is what that stream says there.
-    pub(crate) fn issued(&mut self, record: &Record<'_>, replica: &Replica) {
-        let Some(own) = replica.streams().next() else { return };
-        let origin = self.origin(own.origin);
-        if let Some(issued) = self.issued.get_mut(origin) {
-            issued.push((own.version, key_of(record), rank(record)));
-        }
-    }
-
-    /// A client was told that its report is safe.
-    pub(crate) fn acknowledged(&mut self, node: usize, key: u64, rank: Rank, now_ns: u64) {
-        if self.acknowledged.len() <= node {
-            self.acknowledged.resize_with(node + 1, Vec::new);
-        }
-        self.acknowledged[node].push(Acknowledged { key, rank, at_ns: now_ns });
-    }
-
-    /// Of what a node's clients were told to be safe only what they were told until then need be.
-    pub(crate) fn void(&mut self, node: usize, until_ns: u64) {
-        if let Some(acknowledged) = self.acknowledged.get_mut(node) {
-            acknowledged.retain(|one| one.at_ns <= until_ns);
-        }
-    }
-
-    /// Some node has lost more than it knows, though others believe it to hold that: whatever was forgotten
-    /// may be known to it and them alone.
-    pub(crate) fn excuse_forgotten(&mut self) {
-        for key in self.keys.values_mut() {
-            let Some(&(last, _)) = key.forgotten.iter().max_by_key(|(rank, _)| rank.ns) else {
-                continue;
-            };
-            for (rank, lawful) in &mut key.accepted {
-                if (rank.ns, rank.tombstone) <= (last.ns, true) {
-                    *lawful = Lawful::Anew;
-                }
-            }
-        }
-    }
-
-    /// A node shows what its clients were told to be safe, though it has just been read from its disk.
-    pub(crate) fn check_safe(&self, node: usize, replica: &Replica) -> Result<(), String> {
-        let acknowledged = self.acknowledged.get(node).map(|a| &a[..]).unwrap_or_default();
-        for one in acknowledged {
-            let shown = shown(replica, one.key);
-            if !self.covers(one.key, shown, one.rank) {
-                return Err(format!(
-                    "what was safe at node {node} is lost: {one:?}, but {shown:?}"
-                ));
-            }
+        let Some(own) = replica.streams().next() else { return Ok(()) };
+        let (sequence, origin) = (own.version, own.origin.clone());
+        let at = self.origin(&origin);
+        let issued = &mut self.issued[at];
+        let is_new = issued.updates.last().is_none_or(|&(last, ..)| last < sequence);
+        if is_new {
+            issued.updates.push((sequence, key, rank));
+        } else if !issued.is_shared {
+            return Err(format!("{origin:?} uses the number {sequence} twice"));
         }
         Ok(())
-    }
-
-    /// How much every node that has a disk must hold.
-    pub(crate) fn check_all_safe(&self, replica: &Replica) -> Result<(), String> {
-        (0..self.acknowledged.len()).try_for_each(|node| self.check_safe(node, replica))
-    }
-
-    /// What `replica` may hold and not all of `holders` do counts as said anew: they do not wait for it.
-    pub(crate) fn excuse(&mut self, replica: &Replica, holders: &[&Replica]) {
-        for stream in replica.streams() {
-            let Some(&origin) = self.origins.get(stream.origin) else { continue };
-            let version = |holder: &&Replica| {
-                let mut streams = holder.streams();
-                streams.find(|s| s.origin == stream.origin).map_or(0, |stream| stream.version)
-            };
-            let held = holders.iter().map(version).min().unwrap_or_default();
-            let issued = self.issued.get(origin).map(|issued| &issued[..]).unwrap_or_default();
-            let start = issued.partition_point(|&(sequence, ..)| sequence <= held);
-            for (_, key, rank) in issued.get(start..).unwrap_or_default() {
-                if let Some(key) = self.keys.get_mut(key) {
-                    key.accepted.insert(*rank, Lawful::Anew);
-                }
-            }
-        }
-    }
-
-    /// What `replica` shows though it does not hold it counts as said anew.
-    pub(crate) fn excuse_uncommitted(&mut self, replica: &Replica) {
-        for stream in replica.streams() {
-            let Some(&origin) = self.origins.get(stream.origin) else { continue };
-            let issued = self.issued.get(origin).map(|issued| &issued[..]).unwrap_or_default();
-            let start = issued.partition_point(|&(sequence, ..)| sequence <= stream.version);
-            for &(_, key, rank) in issued.get(start..).unwrap_or_default() {
-                if shown(replica, key) == Some(rank)
-                    && let Some(said) = self.keys.get_mut(&key)
-                {
-                    said.accepted.insert(rank, Lawful::Anew);
-                }
-            }
-        }
     }
 
     fn origin(&mut self, origin: &Origin) -> usize {
         if let Some(&known) = self.origins.get(origin) {
             return known;
         }
-        let number = self.origins.len();
+        let number = self.issued.len();
         self.origins.insert(origin.clone(), number);
-        self.issued.push(Vec::new());
-        self.numbered.push(0);
+        self.issued.push(Issued::default());
         number
     }
 
-    /// A node never goes back: not in what it shows of a key, not in how far it holds a stream; and
-    /// it shows nothing that nobody said.
-    pub(crate) fn check(&mut self, node: usize, replica: &mut Replica) -> Result<(), String> {
+    /// Checks what a replica stores and claims since it was looked at last.
+    pub(crate) fn check(
+        &mut self,
+        server: usize,
+        replica: &mut Replica,
+        now: Now,
+        report: &mut Report,
+    ) -> Result<(), String> {
         // Taken out while it is looked at, since the rest is asked meanwhile.
-        let Some(mut life) = self.nodes[node].take() else { return Ok(()) };
+        let Some(mut seen) = self.servers[server].take() else { return Ok(()) };
         let checked = self
-            .check_streams(node, replica, &mut life)
-            .and_then(|()| self.check_shown(node, replica, &mut life));
-        self.nodes[node] = Some(life);
-        checked
+            .check_stored(replica, &mut seen, now, report)
+            .and_then(|()| self.check_streams(replica, &mut seen, now));
+        self.servers[server] = Some(seen);
+        checked.map_err(|what| format!("server {server} {what}"))
     }
 
-    fn check_shown(
+    fn check_stored(
         &self,
-        node: usize,
         replica: &mut Replica,
-        life: &mut Life,
+        seen: &mut Seen,
+        now: Now,
+        report: &mut Report,
     ) -> Result<(), String> {
         if !replica.take_changed() {
             return Ok(());
         }
-        while let Some(record) = replica.poll_change(&mut life.cursor) {
-            let (key, now) = (key_of(&record), rank(&record));
-            let before = life.shown.insert(key, now);
-            if before == Some(now) {
+        loop {
+            let Some(record) = replica.poll_change(&mut seen.cursor) else { return Ok(()) };
+            let Some((key, rank)) = key_of(record.key).zip(rank_of(&record)) else {
+                if self.has_liar {
+                    continue;
+                }
+                return Err(format!("stores what no one wrote: {record:?}"));
+            };
+            if seen.stored.len() <= key {
+                seen.stored.resize(key + 1, None);
+            }
+            let before = seen.stored[key].replace(rank);
+            if before == Some(rank) {
                 continue;
             }
-            let Some(said) = self.keys.get(&key) else {
-                return Err(format!("node {node} shows key {key}, of which nobody spoke"));
-            };
-            let Some(lawful) = said.lawful(now) else {
-                return Err(format!("node {node} shows of {key} what nobody said: {now:?}"));
-            };
-            let back = before.max(life.buried.get(&key).copied()).filter(|before| *before > now);
-            if let Some(before) = back {
-                let forgotten = said.is_forgotten(before) && now < before;
-                // Under a lesser tombstone the key stays forgotten, as under a greater one.
-                let hidden = now.tombstone;
-                // Of what it will drop at the end of a snapshot a node may show one or the other.
-                let stale = replica.is_bootstrapping();
-                if lawful == Lawful::Never && !hidden && !stale || !forgotten {
-                    return Err(format!("node {node} went back on {key}: {before:?} to {now:?}"));
+            if !self.has_liar && !self.was_accepted(key, &rank) {
+                return Err(format!("stores of key {key} what no one wrote: {rank:?}"));
+            }
+            if let Some(before) = before.filter(|before| *before > rank) {
+                if !is_void(replica, key, &before, now) {
+                    return Err(format!("went back on key {key}: from {before:?} to {rank:?}"));
                 }
-            }
-            if now.tombstone {
-                life.buried.entry(key).and_modify(|b| *b = now.max(*b)).or_insert(now);
+                report.count(Count::VoidReplaced);
             }
         }
-        let removed = removed(&replica.happenings());
-        if removed != life.removed {
-            life.removed = removed;
-            self.check_lost(node, replica, life)?;
-        }
-        Ok(())
     }
 
     fn check_streams(
         &mut self,
-        node: usize,
         replica: &Replica,
-        life: &mut Life,
+        seen: &mut Seen,
+        now: Now,
     ) -> Result<(), String> {
-        for (at, stream) in replica.streams().enumerate() {
-            let version = stream.version;
-            if stream.floor > version {
-                return Err(format!("node {node}: {stream:?} has its floor above its version"));
-            }
-            let (origin, before) = match life.streams.get(at).copied() {
-                Some((_, before)) if before == version => continue,
-                Some(known) => known,
-                None => (self.origin(stream.origin), 0),
-            };
-            if at == 0
-                && let Some(numbered) = self.numbered.get_mut(origin)
-            {
-                if version < *numbered {
-                    return Err(format!(
-                        "node {node} numbers from {version} again: was {numbered}"
-                    ));
-                }
-                *numbered = version;
-            }
-            if version < before {
-                let origin = stream.origin;
-                return Err(format!("node {node} went back on {origin:?}: {before} to {version}"));
-            }
-            self.check_claim(node, replica, origin, (before, version))?;
-            if let Some(known) = life.streams.get_mut(at) {
-                known.1 = version;
+        let mut at = 0;
+        for stream in replica.streams() {
+            let known = seen.streams.get(at..).unwrap_or_default();
+            let found = known.iter().position(|(origin, ..)| origin == stream.origin);
+            let (origin, before) = if let Some(found) = found {
+                // Streams between have ended.
+                seen.streams.drain(at..at + found);
+                (seen.streams[at].1, seen.streams[at].2)
             } else {
-                life.streams.push((origin, version));
+                let origin = self.origin(stream.origin);
+                seen.streams.insert(at, (stream.origin.clone(), origin, 0));
+                (origin, 0)
+            };
+            at += 1;
+            let version = stream.version;
+            if version == before {
+                continue;
+            }
+            seen.streams[at - 1].2 = version;
+            let (name, issued) = (stream.origin, &mut self.issued[origin]);
+            if version < before {
+                return Err(format!("went back on {name:?}: from {before} to {version}"));
+            }
+            if at == 1 {
+                if version < issued.version && !issued.is_shared {
+                    let issued = issued.version;
+                    return Err(format!("numbers {name:?} from {version} again, was {issued}"));
+                }
+                issued.version = issued.version.max(version);
+            }
+            if !self.has_liar && !issued.is_shared {
+                self.check_claim(replica, origin, (before, version), now)
+                    .map_err(|lacks| format!("claims {name:?} up to {version}, but {lacks}"))?;
+            }
+        }
+        seen.streams.truncate(at);
+        Ok(())
+    }
+
+    /// Checks that a replica still stores all that it stored, as far as it must.
+    pub(crate) fn check_kept(
+        &self,
+        server: usize,
+        replica: &Replica,
+        now: Now,
+    ) -> Result<(), String> {
+        let Some(Some(seen)) = self.servers.get(server) else { return Ok(()) };
+        for (key, before) in seen.stored.iter().enumerate() {
+            let Some(before) = before else { continue };
+            let after = stored(replica, key);
+            if after < Some(*before) && !is_void(replica, key, before, now) {
+                return Err(format!("server {server} lost {before:?} of key {key}: {after:?}"));
             }
         }
         Ok(())
     }
 
-    /// Whoever claims to hold a stream shows of each key at least what was written there.
+    /// Whoever claims to hold a stream stores under each of its keys at least what was written there.
     fn check_claim(
         &self,
-        node: usize,
         replica: &Replica,
         origin: usize,
         (before, version): (u64, u64),
+        now: Now,
     ) -> Result<(), String> {
-        let issued = self.issued.get(origin).map(|issued| &issued[..]).unwrap_or_default();
-        let start = issued.partition_point(|&(sequence, ..)| sequence < before);
-        for &(sequence, key, written) in issued.get(start..).unwrap_or_default() {
+        let issued = &self.issued[origin];
+        let start = issued.updates.partition_point(|&(sequence, ..)| sequence <= before);
+        for &(sequence, key, rank) in issued.updates.get(start..).unwrap_or_default() {
             if sequence > version {
                 break;
             }
-            // What nobody has committed may have taken the place of what was, and be kept from whoever holds the
-            // tombstone that hides both; the commit may then reach a node before that tombstone does.
-            let is_hidden = || self.keys.get(&key).is_some_and(|said| said.is_forgotten(written));
-            if !self.covers(key, shown(replica, key), written) && !is_hidden() {
-                return Err(format!(
-                    "node {node} claims stream {origin} up to {version}, but lacks {sequence} of \
-                     {key}: shows {:?}",
-                    shown(replica, key)
-                ));
+            let stored = stored(replica, key);
+            if stored < Some(rank) && !self.is_excused(replica, key, &rank, now) {
+                return Err(format!("lacks {sequence}, {rank:?} of key {key}: {stored:?}"));
             }
+        }
+        if version > issued.version {
+            return Err(format!("that stream ends at {}", issued.version));
         }
         Ok(())
     }
-
-    /// Whether a node that shows this can have heard of `written`: it shows as much, or the key was
-    /// forgotten since, and what it shows was said anew after that.
-    fn covers(&self, key: u64, shown: Option<Rank>, written: Rank) -> bool {
-        let Some(said) = self.keys.get(&key) else { return false };
-        match shown {
-            Some(shown) if shown >= written => true,
-            // One that was repeated, while a greater one was dropped.
-            Some(shown) if shown.tombstone && shown.value != 0 => said.is_forgotten(written),
-            Some(shown) => said.lawful(shown) == Some(Lawful::Anew) && said.is_forgotten(written),
-            None => said.is_forgotten(written),
-        }
-    }
-
-    /// Nothing but what was forgotten may disappear.
-    fn check_lost(&self, node: usize, replica: &Replica, life: &mut Life) -> Result<(), String> {
-        let gone: Vec<_> = life
-            .shown
-            .iter()
-            .filter(|&(&key, _)| shown(replica, key).is_none())
-            .map(|(&key, &before)| (key, before))
-            .collect();
-        for (key, before) in gone {
-            life.shown.remove(&key);
-            if !self.keys.get(&key).is_some_and(|said| said.is_forgotten(before)) {
-                return Err(format!("node {node} lost {key}: {before:?}"));
-            }
-        }
-        Ok(())
-    }
-
-    /// At the end every node shows at least what it has ever taken from a client.
-    pub(crate) fn check_end(&self, node: usize, replica: &Replica) -> Result<(), String> {
-        let Some(life) = &self.nodes[node] else { return Ok(()) };
-        for (&key, &taken) in &life.taken {
-            if !self.covers(key, shown(replica, key), taken) {
-                return Err(format!("node {node} at rest lacks {taken:?} of {key}"));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Key {
-    /// How this was said; none if it never was.
-    fn lawful(&self, rank: Rank) -> Option<Lawful> {
-        // A tombstone that somebody repeats has the time of the one that was asked for, or, where only what
-        // it hid is known, of that.
-        let first = if rank.tombstone { Rank { value: 0, ..rank } } else { rank };
-        let is_hidden = |said: &Rank| said.ns == rank.ns && self.is_forgotten(*said);
-        let repeats_hidden = || first != rank && self.accepted.keys().any(is_hidden);
-        self.accepted.get(&first).copied().or_else(|| repeats_hidden().then_some(Lawful::Never))
-    }
-
-    /// Whether somebody asked for this, or something greater, to be forgotten.
-    fn is_forgotten(&self, rank: Rank) -> bool {
-        self.forgotten
-            .iter()
-            .any(|&(tombstone, _)| (tombstone.ns, true) >= (rank.ns, rank.tombstone))
-    }
-}
-
-fn shown(replica: &Replica, key: u64) -> Option<Rank> {
-    let mut text = [0; 20];
-    replica.get(digits(key, &mut text)).map(|record| rank(&record))
-}
-
-/// A key's name.
-pub(crate) fn digits(mut key: u64, text: &mut [u8; 20]) -> &[u8] {
-    let mut start = text.len();
-    for (at, digit) in text.iter_mut().enumerate().rev() {
-        *digit = b'0' + (key % 10) as u8;
-        start = at;
-        key /= 10;
-        if key == 0 {
-            break;
-        }
-    }
-    text.get(start..).unwrap_or_default()
-}
-
-/// How many entries have gone.
-fn removed(happenings: &Happenings) -> u64 {
-    happenings.discarded + happenings.collected + happenings.tombstones_collected
 }

@@ -1,78 +1,100 @@
-//! What kind of history a seed makes.
+//! What happens in one history. A seed decides it before anything runs, so that a failing history can be
+//! shortened.
 
-use crate::disk::Trouble;
+use herd_replica::Tuning;
 use std::time::Duration;
 
-/// The size and temper of one history, and what happens in it.
+/// Everything that a seed decides ahead of a run.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// What it is mostly about.
+    /// What the history is mostly about.
     pub kind: Kind,
-    /// The sort of its graph.
-    pub graph: Graph,
-    /// How many nodes.
-    pub nodes: usize,
-    /// Which are neighbours.
-    pub edges: Vec<(usize, usize)>,
-    /// Whether no node ever loses its memory.
-    pub calm: bool,
-    /// A node that is lost before everything else is healed, and never comes back.
-    pub lost: Option<usize>,
-    /// A node that at first is not up, and that no other node's config names.
+    /// Number of servers.
+    pub servers: usize,
+    /// Connections that servers try to keep up.
+    pub edges: Vec<Edge>,
+    /// A server that others must do without at the end, and why.
+    pub absent: Option<(usize, Absence)>,
+    /// A server that no config names but its own, until it is put back.
     pub guest: Option<usize>,
-    /// Messages that may be on their way on one connection in one direction.
+    /// Parcels on the way at most, per connection and direction.
     pub window: usize,
-    /// A message takes at most so long.
+    /// Frames in one parcel at most.
+    pub parcel: usize,
+    /// A parcel travels for at most so long.
     pub delay: Duration,
-    /// A slow link delivers one message in this time.
-    pub slow: Duration,
-    /// How many of a thousand connections are slow.
-    pub slow_links: u64,
-    /// In how many ways each stream is asked for; zero for all.
+    /// Peers that each stream is asked of; all of them if zero.
     pub redundancy: usize,
-    /// Members absent for so long are not waited for.
+    /// Members that are silent for so long no longer count.
     pub forget_after: Duration,
-    /// How often members tell what they hold.
-    pub tell_every: Duration,
-    /// Arrivals from which on a link is swept.
-    pub sweep_arrivals_min: u64,
-    /// Arrivals in one piece of a log.
-    pub segment_arrivals: u64,
-    /// How long tombstones stay at each node.
-    pub graces: Vec<Duration>,
-    /// Whether clients say anew what is older than a tombstone that their server has dropped.
-    pub anew: bool,
-    /// How far each node's wall clock is ahead, in seconds.
+    /// How long records live: what servers start with, and what some of them start with later.
+    pub lifetimes: [Lifetime; 2],
+    /// Whether links between servers whose clocks differ too much are refused, as nodes do.
+    pub judges_clocks: bool,
+    /// How far each server's wall clock is ahead, in seconds.
     pub skews_s: Vec<i64>,
-    /// The disk of each node that has one.
+    /// The disk of each server that has one.
     pub disks: Vec<Option<DiskPlan>>,
+    /// Sizes and times inside the replicas.
+    pub tuning: Tuning,
     /// What happens, each after a pause.
     pub steps: Vec<(Duration, Step)>,
 }
 
-/// A node's disk, and how it is written to.
+/// A connection between two servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DiskPlan {
-    /// When what was written is made safe.
-    pub fsync: Fsync,
-    /// Records written at once.
-    pub piece: usize,
-    /// A write takes at most so long.
-    pub write: Duration,
-    /// To make it safe takes at most so long.
-    pub sync: Duration,
-    /// After so many records a generation begins anew.
-    pub anew: u64,
-    /// It says from the start that things are safe that are not.
-    pub lies: bool,
+pub struct Edge {
+    /// Its ends.
+    pub ends: (usize, usize),
+    /// Bytes a second that it carries; as many as there are if `None`.
+    pub rate: Option<u64>,
+    /// It breaks after so long, again and again.
+    pub lives: Option<Duration>,
 }
 
-/// When what was written is made safe against power cuts.
+/// How long records live at a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// Of all records, by their time of receipt.
+    pub horizon: Duration,
+    /// Of values, if that is shorter.
+    pub expire_after: Option<Duration>,
+}
+
+/// What is wrong with a server that is of no use to the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// It is dead at the end.
+    Dead,
+    /// It accepts everything, and sends nothing.
+    Mute,
+    /// It sends one frame a second.
+    Thin,
+    /// It sends forged messages.
+    Lying,
+}
+
+/// A disk, and how it is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskPlan {
+    /// When what was written is fsynced.
+    pub fsync: Fsync,
+    /// Records written at once at most.
+    pub batch: usize,
+    /// A write takes at most so long.
+    pub write: Duration,
+    /// An fsync takes at most so long.
+    pub sync: Duration,
+    /// The journal is compacted after so many records.
+    pub compact_after: u64,
+}
+
+/// When what was written is fsynced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fsync {
     /// Before anything is acknowledged.
     Always,
-    /// So often.
+    /// At this interval.
     Every(Duration),
     /// When the system likes.
     Never,
@@ -81,176 +103,221 @@ pub enum Fsync {
 /// What a history is mostly about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Of everything something.
+    /// A little of everything.
     Mixed,
     /// Few keys and many writes.
     FewKeys,
     /// Many keys, in bursts.
     ManyKeys,
-    /// Links cut for longer than members are waited for.
-    LongCuts,
-    /// Nodes that lose their memory again and again.
-    QuickRestarts,
-    /// Keys forgotten, nodes cut off and restarted meanwhile, and old reports said anew.
+    /// Links that are cut, split herds, second connections.
+    Cuts,
+    /// Slow links that break before a full catch-up is done.
+    Flapping,
+    /// Crashes, with and without disks.
+    Restarts,
+    /// One server that starts hundreds or thousands of times.
+    Storm,
+    /// Disks that fail, fill, lose their tail and are replaced by older copies.
+    Disks,
+    /// Keys that are forgotten, and written again.
     Forgetful,
-    /// Clocks that differ, and jump.
+    /// Records that expire, under settings that differ.
+    Expiry,
+    /// Clocks that differ and jump.
     Clocks,
-    /// Second connections between neighbours, and connections lost in the middle of a frame.
-    Doubles,
-    /// Nodes that join, are taken out, leave and come back.
+    /// Servers that join, are taken out, leave and return.
     Members,
+    /// A mute, thin or lying server.
+    Faulty,
+    /// Two processes of one name.
+    Twins,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
         Self::Mixed,
         Self::FewKeys,
         Self::ManyKeys,
-        Self::LongCuts,
-        Self::QuickRestarts,
+        Self::Cuts,
+        Self::Flapping,
+        Self::Restarts,
+        Self::Storm,
+        Self::Disks,
         Self::Forgetful,
+        Self::Expiry,
         Self::Clocks,
-        Self::Doubles,
         Self::Members,
+        Self::Faulty,
+        Self::Twins,
     ];
 }
 
-/// A sort of graph; some links more may have been added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Graph {
-    /// One after the other.
-    Line,
-    /// One in the middle.
-    Star,
-    /// A line whose ends meet.
-    Ring,
-    /// A tree made at random.
-    Random,
-    /// Everyone with everyone.
-    Full,
-}
-
-impl Graph {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Line, Self::Star, Self::Ring, Self::Random, Self::Full];
-}
-
-/// One thing that happens. Nodes that are not up do nothing; edges that do not exist cannot be cut.
+/// One thing that happens. Servers that are down do nothing; edges that do not exist cannot be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// A client's report.
     Write {
-        /// Where.
-        node: usize,
+        /// At which server.
+        server: usize,
         /// Under which key.
-        key: u64,
-        /// Of which time.
+        key: usize,
+        /// With which time.
         time: Time,
-        /// Its value.
-        value: u64,
+        /// Which of a few values.
+        value: u8,
+        /// Whether it comes from a foreign server.
+        relayed: bool,
     },
     /// Reports under the first so many keys.
     Burst {
-        /// Where.
-        node: usize,
+        /// At which server.
+        server: usize,
         /// How many.
-        keys: u64,
+        keys: usize,
     },
     /// A key is to be forgotten.
     Forget {
-        /// Where.
-        node: usize,
-        /// Which.
-        key: u64,
+        /// At which server.
+        server: usize,
+        /// Which key.
+        key: usize,
     },
-    /// A node loses its memory and stays away.
+    /// A process is killed; its disk stays.
     Crash(usize),
-    /// It comes back.
+    /// A server that is down starts.
     Start(usize),
     /// Both at once.
     Restart(usize),
-    /// A link is cut, in both ways or one.
-    Cut(usize, usize, [bool; 2]),
-    /// It is whole again.
-    Mend(usize, usize),
-    /// A connection is lost, and may be made again. Some of what was on it may arrive, up to a frame that
-    /// is not whole.
-    Break(usize, usize),
-    /// A second connection is made; some time later one of the two is lost.
-    Double(usize, usize),
-    /// A node's wall clock is set to so many seconds before or after what it should show.
-    Jump(usize, i64),
-    /// All links of one node are cut.
-    Isolate(usize),
-    /// All links between nodes whose bit is set and the others are cut.
-    Split(u64),
-    /// All links are whole again.
-    MendAll,
-    /// A node is no longer in the config of those whose bit is set, nor in that of one at least; its links
-    /// are cut.
-    TakeOut(usize, u64),
-    /// It is in the config of its neighbours again, or for the first time; its links are whole.
-    PutBack(usize),
-    /// It says that it leaves.
-    Leave(usize),
-    /// A node with a disk stops, having written down everything; others lose their memory.
+    /// A server restarts again and again, at this interval.
+    Storm {
+        /// Which server.
+        server: usize,
+        /// How often.
+        times: u32,
+        /// The time between two starts, in milliseconds.
+        every_ms: u32,
+    },
+    /// A server stops in order.
     Stop(usize),
-    /// The power of a node is cut: of its disk what was not safe may be gone.
+    /// The power of a server is cut: what was not fsynced may be lost.
     PowerCut(usize),
-    /// All nodes are killed at once, or, if so, the power of all is cut.
+    /// All servers are killed at once.
     KillAll {
-        /// Whether it is.
+        /// Whether by a power cut.
         power: bool,
     },
-    /// All nodes that are not up start.
+    /// All servers that are down start.
     StartAll,
-    /// A disk has some trouble.
+    /// From its next start on, the server uses the other lifetimes.
+    OtherLifetime(usize),
+    /// An edge is cut, both ways or one way.
+    Cut((usize, usize), [bool; 2]),
+    /// It is whole again.
+    Heal((usize, usize)),
+    /// A connection is lost. Part of what was on it may arrive.
+    Break((usize, usize)),
+    /// A second connection is made; some time later one of the two is lost.
+    Double((usize, usize)),
+    /// All edges of a server are cut.
+    Isolate(usize),
+    /// All edges between servers whose bit is set and the others are cut.
+    Split(u64),
+    /// All edges are whole again.
+    HealAll,
+    /// A server's wall clock is set to so many seconds before or after what its plan says.
+    Jump(usize, i64),
+    /// The configs of those whose bit is set, and of one at least, no longer name the server.
+    TakeOut(usize, u64),
+    /// All configs name it, its edges are whole, and it is up.
+    PutBack(usize),
+    /// It announces that it leaves.
+    Leave(usize),
+    /// Something happens to a disk.
     Disk(usize, Trouble),
-    /// A node's journal begins anew.
-    Anew(usize),
+    /// A second process of the same name starts elsewhere.
+    Twin {
+        /// Of which server.
+        of: usize,
+        /// Whether with the same incarnation.
+        same_incarnation: bool,
+    },
+    /// It ends.
+    EndTwin,
 }
 
-/// Of which time a report is.
+/// What happens to a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// From now on it has room for so many bytes more.
+    Full(u64),
+    /// The change after so many fails.
+    Fails(u64),
+    /// It works again.
+    Repaired,
+    /// The directory is copied.
+    Copied,
+    /// The process is killed, and the copy takes the directory's place.
+    Restored,
+    /// The process is killed, and one bit changes.
+    Damaged,
+    /// The process is killed, and the directory is empty.
+    Lost,
+    /// The journal is compacted.
+    Compacted,
+}
+
+/// The time that a client reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Time {
-    /// Of its server's clock.
+    /// The server's clock.
     Now,
-    /// Of the start of a second so long ago: others may report of that too.
+    /// The start of a second so long ago: other reports may have the same.
     Second(i64),
     /// So many nanoseconds ago.
     Ago(i64),
-    /// As long after its server's clock as is allowed, less so many seconds.
+    /// So many seconds ahead of the server's clock: a phone that is wrong.
     Future(i64),
-    /// The very moment of which the key was last forgotten.
+    /// The time of which the key was last forgotten.
     Forgotten,
-    /// So many nanoseconds before that moment.
+    /// So many nanoseconds before that.
     BeforeForgotten(i64),
 }
 
 impl Plan {
-    /// Whether every node can be reached from every other, the lost one left out.
+    /// Whether every server can be reached from every other, also without the absent one.
     pub(crate) fn is_connected(&self) -> bool {
-        self.is_connected_without(None) && self.is_connected_without(self.lost)
+        let absent = self.absent.map(|(server, _)| server);
+        self.is_connected_without(None) && self.is_connected_without(absent)
     }
 
-    pub(crate) fn is_connected_without(&self, lost: Option<usize>) -> bool {
-        let mut reached = vec![false; self.nodes];
-        let first = usize::from(lost == Some(0));
+    pub(crate) fn is_connected_without(&self, absent: Option<usize>) -> bool {
+        let mut reached = vec![false; self.servers];
+        let first = usize::from(absent == Some(0));
         reached[first] = true;
-        if let Some(lost) = lost.and_then(|lost| reached.get_mut(lost)) {
-            *lost = true;
+        if let Some(absent) = absent.and_then(|absent| reached.get_mut(absent)) {
+            *absent = true;
         }
-        for _ in 0..self.nodes {
-            for &(a, b) in &self.edges {
-                if lost.is_some_and(|lost| lost == a || lost == b) {
-                    continue;
+        for _ in 0..self.servers {
+            for &Edge { ends: (a, b), .. } in &self.edges {
+                if absent.is_none_or(|absent| absent != a && absent != b) {
+                    let either = reached[a] || reached[b];
+                    (reached[a], reached[b]) = (either, either);
                 }
-                let either = reached[a] || reached[b];
-                (reached[a], reached[b]) = (either, either);
             }
         }
         reached.into_iter().all(|reached| reached)
+    }
+
+    /// Whether any server's clock is ever wrong.
+    pub(crate) fn has_clocks(&self) -> bool {
+        let jumps = |(_, step): &(Duration, Step)| matches!(step, Step::Jump(..));
+        self.skews_s.iter().any(|&skew| skew != 0) || self.steps.iter().any(jumps)
+    }
+
+    /// Whether some server lies.
+    pub(crate) fn has_liar(&self) -> bool {
+        matches!(self.absent, Some((_, Absence::Lying)))
     }
 }
 

@@ -1,265 +1,339 @@
-//! The end of a history: everything is healed, and then all must come to agree, and to rest.
+//! The end of a history: everything is healed, and then all servers must agree, and fall silent.
 
-use crate::disk::Trouble;
-use crate::history::{SECOND_NS, Sim};
-use crate::plan::{Step, Time, nanos};
-use herd_replica::{Happenings, Record, Replica, StreamState};
-use std::collections::BTreeMap;
+use crate::oracle::{is_void, shown, stored};
+use crate::plan::{Absence, Time, Trouble, nanos};
+use crate::rank::Rank;
+use crate::report::Count;
+use crate::world::{SECOND_NS, START_NS, Sent, World};
+use herd_replica::{Origin, Replica};
 
-/// Bootstraps, adoptions and back-offs take seconds each and may follow one another; but they end. Where a link
-/// takes some fifty entries a second and one server after the other fetches everything, down a line of
-/// nine, that is more than five minutes.
-const REST_MAX_S: u64 = 600;
+/// Whatever is slow takes its time, but ends.
+const AGREES_WITHIN_NS: u64 = 600 * SECOND_NS;
 
-/// All words are heard long before this. Whoever counts them anew is heard again when it has counted as far.
-const HEARD_MAX_S: u64 = 300;
-
-/// Longer than whatever waits and then goes on: adoption, and asking again.
-const QUIET_NS: u64 = 2_500_000_000;
+/// Between two looks at whether servers agree.
+const LOOKS_EVERY_NS: u64 = SECOND_NS / 4;
 
 /// Under these keys all write once more.
-const LAST_KEYS: u64 = 1000;
+const LAST_KEYS: usize = 2000;
 
-impl Sim {
+/// Rounds of writes until every stream flows along a tree.
+const ROUNDS_MAX: usize = 12;
+
+impl World {
     pub(crate) fn rest(&mut self) -> Result<(), String> {
         self.heal()?;
-        self.come_to_rest()?;
-        self.write_once_more()?;
-        self.come_to_rest()?;
-        self.hear_of_all()?;
-        self.let_go()?;
-        self.check_rest()
+        let floors = self.floors();
+        if self.plan.has_liar() {
+            return self.go_on_with_a_liar();
+        }
+        self.agree()?;
+        self.check_floors(&floors)?;
+        self.check_kept()?;
+        // The rest takes long; the histories are many.
+        if self.chance.per_mille(300) {
+            self.fall_silent()?;
+            self.write_once_more()?;
+            self.agree()?;
+        }
+        self.let_the_future_come()?;
+        self.check_kept()
     }
 
     fn heal(&mut self) -> Result<(), String> {
         self.note(|_| "heal".to_owned());
-        self.set_clocks_right();
-        self.settle_standing();
+        self.end_twin();
+        for server in 0..self.plan.servers {
+            self.set_clock_right(server, 0);
+            self.trouble(server, Trouble::Repaired);
+            self.servers[server].lifetime = 0;
+            let is_other = self.servers[server].lifetime_now != 0;
+            let has_other = is_other && self.plan.lifetimes[0] != self.plan.lifetimes[1];
+            let by_clock = (START_NS.unsigned_abs() + self.now_ns).saturating_add(SECOND_NS);
+            if has_other || self.servers[server].incarnation > by_clock + 3600 * SECOND_NS {
+                self.crash(server);
+            }
+        }
+        self.set_cuts(|_| true, [false; 2]);
         for wire in &mut self.wires {
             // Of two connections one goes now.
-            wire.breaks_at = wire.breaks_at.map(|_| self.now_ns);
+            wire.breaks_at = wire.breaks_at.min(self.now_ns + 2 * SECOND_NS);
         }
-        for edge in 0..self.plan.edges.len() {
-            self.set_cut(edge, [false; 2]);
+        for line in &mut self.lines {
+            line.lives_ns = None;
         }
-        for node in 0..self.plan.nodes {
-            self.trouble(node, Trouble::Mended);
-            self.put_back(node);
-            if self.plan.lost == Some(node) {
-                self.crash(node);
-                self.oracle.void(node, 0);
-            } else if self.nodes[node].is_none() {
-                self.start(node);
+        for server in 0..self.plan.servers {
+            self.put_back(server);
+            if self.absence(server) == Some(Absence::Dead) {
+                self.crash(server);
+                self.servers[server].is_out = true;
+            } else {
+                self.start(server);
             }
         }
-        self.run_until(self.now_ns + 2 * SECOND_NS)
+        self.run_for(0)
     }
 
-    fn come_to_rest(&mut self) -> Result<(), String> {
-        let end = self.now_ns + REST_MAX_S * SECOND_NS;
-        while self.differences().is_some() && self.now_ns < end {
-            self.run_until(self.now_ns + SECOND_NS / 2)?;
+    fn set_clock_right(&mut self, server: usize, skew_ns: i64) {
+        if self.servers[server].skew_ns != skew_ns {
+            self.set_clock(server, skew_ns);
         }
-        if let Some(difference) = self.differences() {
-            return Err(format!("at rest: {difference}"));
+    }
+
+    /// The servers that must agree, with their replicas.
+    fn honest(&self) -> impl Iterator<Item = (usize, &Replica)> {
+        let present = (0..self.plan.servers).filter(|&server| self.absence(server).is_none());
+        present.filter_map(|server| Some((server, self.servers[server].replica.as_ref()?)))
+    }
+
+    /// The greatest records that any server stores now.
+    fn floors(&self) -> Vec<Option<Rank>> {
+        let greatest = |key| self.honest().filter_map(|(_, replica)| stored(replica, key)).max();
+        (0..self.oracle.keys()).map(greatest).collect()
+    }
+
+    fn check_floors(&mut self, floors: &[Option<Rank>]) -> Result<(), String> {
+        let mut expired = 0;
+        for (server, replica) in self.honest() {
+            let now = self.now(server);
+            for (key, floor) in floors.iter().enumerate() {
+                let Some(floor) = floor else { continue };
+                let stored = stored(replica, key);
+                if stored < Some(*floor) {
+                    if !is_void(replica, key, floor, now) {
+                        return Err(format!(
+                            "server {server} at rest lacks {floor:?} of key {key}: {stored:?}"
+                        ));
+                    }
+                    expired += 1;
+                }
+            }
         }
-        let tombstone = |replica: &Replica| replica.records().any(|record| record.tombstone);
-        if self.report.forgets > 0 && self.nodes.iter().flatten().any(tombstone) {
-            // They go, and nothing may come back.
-            let grace = self.plan.graces.iter().max().copied().unwrap_or_default();
-            self.run_until(self.now_ns + nanos(grace))?;
-        }
+        self.report.count_many(Count::ExpiredAtRest, expired);
+        Ok(())
+    }
+
+    pub(crate) fn agree(&mut self) -> Result<(), String> {
+        let end = self.now_ns + AGREES_WITHIN_NS;
         loop {
-            let before = self.happened();
-            self.run_until(self.now_ns + QUIET_NS)?;
-            let after = self.happened();
-            // The versions of a hundred lives take their time on a slow link, and are not counted there.
-            let behind = self.behind();
-            if before == after && behind.is_none() {
-                break;
+            let Some(difference) = self.difference() else { return Ok(()) };
+            if self.now_ns >= end {
+                return Err(format!("at rest, {difference}"));
             }
-            if self.now_ns > end {
-                return Err(behind.unwrap_or(format!("never quiet: {before:?} {after:?}")));
-            }
-        }
-        match self.differences() {
-            Some(difference) => Err(format!("after rest: {difference}")),
-            None => Ok(()),
+            self.run_for(LOOKS_EVERY_NS)?;
         }
     }
 
-    /// Every node writes, and again, until each write reaches each node once, as the redundancy says.
-    fn write_once_more(&mut self) -> Result<(), String> {
-        const ROUNDS_MAX: u64 = 8;
-        let nodes = self.nodes.iter().flatten().count() as u64;
-        // A link that is not given the time is asked around.
-        let is_narrow = self.plan.window < 8 && nanos(self.plan.delay) >= SECOND_NS / 25;
-        let pause = if is_narrow { SECOND_NS } else { SECOND_NS / 20 };
-        let mut sent = 0;
-        for _ in 0..ROUNDS_MAX {
-            let before = self.happened()[0];
-            for node in 0..self.plan.nodes {
-                let key = LAST_KEYS + node as u64;
-                self.step(Step::Write { node, key, time: Time::Now, value: 0 })?;
-                self.run_until(self.now_ns + pause)?;
+    /// Two servers that show different records, if there are any.
+    fn difference(&self) -> Option<String> {
+        let (first, one) = self.honest().next()?;
+        let now = self.now(first);
+        for key in 0..self.oracle.keys() {
+            let here = shown(one, key, now);
+            for (server, other) in self.honest() {
+                let there = shown(other, key, now);
+                if here != there {
+                    return Some(format!(
+                        "server {first} shows {here:?} of key {key}, server {server} {there:?}"
+                    ));
+                }
             }
-            self.run_until(self.now_ns + QUIET_NS)?;
-            sent = self.happened()[0] - before;
-            if self.plan.redundancy != 1 || self.plan.slow_links > 0 || sent == nodes * (nodes - 1)
-            {
+        }
+        None
+    }
+
+    /// Nothing is sent any more but heartbeats and one root per link and comparison.
+    fn fall_silent(&mut self) -> Result<(), String> {
+        self.know_who_is_there()?;
+        let window = 4 * nanos(self.plan.tuning.compare_every).max(SECOND_NS);
+        let end = self.now_ns + AGREES_WITHIN_NS;
+        loop {
+            self.sent = Sent::default();
+            self.run_for(window)?;
+            let sent = self.sent;
+            let is_silent = sent.entries + sent.others + sent.watermarks == 0;
+            if is_silent && self.plan.absent.is_none() {
+                self.check_roots(sent, window)?;
+            }
+            if is_silent || matches!(self.plan.absent, Some((_, Absence::Mute | Absence::Thin))) {
+                self.report.count(Count::QuietChecks);
+                return self.check_streams();
+            }
+            if self.now_ns >= end {
+                return Err(format!("never silent: in {} s {sent:?}", window / SECOND_NS));
+            }
+        }
+    }
+
+    /// One comparison in each direction of a link within `compare_every`.
+    fn check_roots(&self, sent: Sent, window: u64) -> Result<(), String> {
+        let directions = 2 * self.wires.iter().filter(|wire| wire.is_open()).count() as u64;
+        let rounds = window / nanos(self.plan.tuning.compare_every).max(1) + 2;
+        if sent.roots > directions * rounds || sent.answers > 2 * (sent.roots + directions) {
+            return Err(format!("too many comparisons at rest: {sent:?} on {directions}"));
+        }
+        Ok(())
+    }
+
+    /// Streams known are those of the servers that are up, and of no one who was silent for long.
+    fn know_who_is_there(&mut self) -> Result<(), String> {
+        let end = self.now_ns + self.forget_after_ns().min(20 * SECOND_NS) + 120 * SECOND_NS;
+        loop {
+            let Some(stranger) = self.stranger() else { return Ok(()) };
+            if self.now_ns >= end {
+                return Err(stranger);
+            }
+            self.run_for(SECOND_NS)?;
+        }
+    }
+
+    /// A stream known at rest though its server is not there.
+    fn stranger(&self) -> Option<String> {
+        let forgets = self.forget_after_ns() <= 20 * SECOND_NS;
+        let is_there = |origin: &Origin| {
+            let mut named = self.servers.iter().take(self.plan.servers);
+            named.any(|server| {
+                let is_up = server.replica.is_some();
+                crate::world::name(server.name) == origin.server
+                    && (is_up && server.incarnation == origin.incarnation || !is_up && !forgets)
+            })
+        };
+        for (server, replica) in self.honest() {
+            let streams = replica.streams().map(|stream| stream.origin);
+            let mut strangers = streams.filter(|&origin| !is_there(origin));
+            if let Some(origin) = strangers.next() {
+                return Some(format!("server {server} at rest knows the stream of {origin:?}"));
+            }
+        }
+        None
+    }
+
+    /// At rest everyone holds every stream as far as its own server does.
+    fn check_streams(&self) -> Result<(), String> {
+        for (server, replica) in self.honest() {
+            for stream in replica.streams() {
+                let own = |(_, other): &(usize, &Replica)| {
+                    other.streams().next().is_some_and(|own| own.origin == stream.origin)
+                };
+                let version = self
+                    .honest()
+                    .find(own)
+                    .and_then(|(_, other)| other.streams().next().map(|stream| stream.version));
+                if version.is_some_and(|version| version != stream.version) {
+                    return Err(format!("server {server} at rest: {stream:?} of {version:?}"));
+                }
+            }
+            check_census(replica, self.plan.tuning.segment_arrivals)
+                .map_err(|what| format!("server {server} {what}"))?;
+        }
+        Ok(())
+    }
+
+    /// Every server writes, and again, until each write is sent to each other server once.
+    fn write_once_more(&mut self) -> Result<(), String> {
+        let servers = self.honest().count() as u64;
+        let is_exact = self.plan.redundancy == 1
+            && self.plan.absent.is_none()
+            && self.plan.edges.iter().all(|edge| edge.rate.is_none());
+        let pause = SECOND_NS / 2 + 4 * nanos(self.plan.delay);
+        let mut sent = 0;
+        for round in 0..ROUNDS_MAX {
+            self.sent = Sent::default();
+            for server in 0..self.plan.servers {
+                if self.absence(server).is_none() {
+                    let (key, value) = (LAST_KEYS + server, (round % 2) as u8);
+                    self.write(server, key, Time::Now, value, false)?;
+                    self.run_for(pause)?;
+                }
+            }
+            self.run_for(4 * pause)?;
+            sent = self.sent.entries;
+            if !is_exact || sent == servers * (servers - 1) {
+                self.report.count_many(Count::ExactChecks, is_exact.into());
                 return Ok(());
             }
         }
-        Err(format!("{nodes} writes are sent {sent} times"))
+        Err(format!("{servers} writes are sent {sent} times"))
     }
 
-    /// Who goes on with its last life is heard as one that is new: all know the last word of all.
-    fn hear_of_all(&mut self) -> Result<(), String> {
-        let end = self.now_ns + HEARD_MAX_S * SECOND_NS;
-        while self.report.disks.closed > 0
-            && let Some((hearer, teller)) = self.unheard()
-        {
-            if self.now_ns > end {
-                return Err(format!("node {hearer} at rest does not hear {teller}"));
+    /// Records that wrong clocks stamped come due, and all servers still agree.
+    fn let_the_future_come(&mut self) -> Result<(), String> {
+        const FAR_NS: i64 = 30_000 * SECOND_NS.cast_signed();
+        let latest = self.honest().flat_map(|(_, replica)| {
+            replica.futures().map(|record| record.effective_ns.max(record.received_ns))
+        });
+        let Some(latest) = latest.max() else { return Ok(()) };
+        let ahead = latest - START_NS - self.now_ns.cast_signed();
+        let lives_long = self.plan.lifetimes[0].expire_after.is_none()
+            && nanos(self.plan.lifetimes[0].horizon) > 2 * FAR_NS.unsigned_abs();
+        if ahead > FAR_NS || !lives_long {
+            return Ok(());
+        }
+        self.note(|_| "the future comes".to_owned());
+        self.report.count(Count::FutureRests);
+        for server in 0..self.plan.servers {
+            self.set_clock_right(server, ahead + SECOND_NS.cast_signed());
+        }
+        self.run_for(SECOND_NS)?;
+        self.agree()
+    }
+
+    /// With a liar in the herd the others cannot be promised to agree. Their links go on, what they write
+    /// reaches each of them, and their memory is bounded.
+    fn go_on_with_a_liar(&mut self) -> Result<(), String> {
+        self.run_for(20 * SECOND_NS)?;
+        let mut written = Vec::new();
+        for server in 0..self.plan.servers {
+            if self.absence(server).is_none() {
+                let key = LAST_KEYS + server;
+                self.write(server, key, Time::Now, 1, false)?;
+                let replica = self.servers[server].replica.as_ref();
+                written.extend(replica.and_then(|r| stored(r, key)).map(|rank| (key, rank)));
             }
-            self.run_until(self.now_ns + SECOND_NS)?;
         }
-        Ok(())
-    }
-
-    /// A server with a disk says that it holds something once that is written down, which a slow disk does long
-    /// after; only then the others let go of what it supersedes.
-    fn let_go(&mut self) -> Result<(), String> {
-        let end = self.now_ns + REST_MAX_S * SECOND_NS;
-        let has_disks = self.plan.disks.iter().any(Option::is_some);
-        while has_disks && self.now_ns < end && self.holds_too_much().is_some() {
-            self.run_until(self.now_ns + SECOND_NS)?;
-        }
-        Ok(())
-    }
-
-    /// A node that holds more than one entry a key. Orphans issued again may keep their old entries until somebody
-    /// writes the key.
-    fn holds_too_much(&self) -> Option<String> {
-        let nodes = || self.nodes.iter().enumerate().filter_map(|(at, n)| Some((at, n.as_ref()?)));
-        let adopted: u64 = nodes().map(|(_, replica)| replica.happenings().adopted).sum();
-        if adopted > 0 || self.report.has_restarts() {
-            return None;
-        }
-        let mut all = nodes().map(|(node, replica)| (node, replica.census()));
-        let (node, census) = all.find(|(_, census)| census.entries != census.keys)?;
-        Some(format!("node {node} at rest holds too much: {census:?}"))
-    }
-
-    /// A node, and another whose last word it has not heard.
-    fn unheard(&self) -> Option<(usize, usize)> {
-        let nodes =
-            || self.nodes.iter().enumerate().filter_map(|(at, node)| Some((at, node.as_ref()?)));
-        let has_heard = |hearer: &Replica, teller: &Replica| {
-            let own = teller.streams().next()?;
-            let word = hearer.members().find_map(|m| m.word.filter(|w| w.origin == own.origin))?;
-            let (_, version) = word.versions.iter().find(|(origin, _)| *origin == own.origin)?;
-            Some(*version == own.version)
-        };
-        nodes().find_map(|(hearer, replica)| {
-            let mut others = nodes().filter(|&(other, _)| other != hearer);
-            let (teller, _) = others.find(|(_, other)| has_heard(replica, other) != Some(true))?;
-            Some((hearer, teller))
-        })
-    }
-
-    /// What holds of nodes that are all up, whole and quiet.
-    fn check_rest(&mut self) -> Result<(), String> {
-        for node in 0..self.plan.nodes {
-            self.come_to_rest_on_disk(node)?;
-            self.check_disk(node)?;
-        }
-        let nodes: Vec<_> = self.nodes.iter().flatten().collect();
-        let adopted: u64 = nodes.iter().map(|replica| replica.happenings().adopted).sum();
-        for (node, replica) in self.nodes.iter().enumerate() {
-            let Some(replica) = replica else { continue };
-            self.oracle.check_end(node, replica)?;
-            self.oracle.check_all_safe(replica)?;
-            if replica.is_bootstrapping() {
-                return Err(format!("node {node} is bootstrapping at rest"));
+        let end = self.now_ns + AGREES_WITHIN_NS;
+        while let Some(lack) = self.lack(&written) {
+            if self.now_ns >= end {
+                return Err(format!("with a liar, {lack}"));
             }
-            for stream in replica.streams().skip(1) {
-                let other = nodes.iter().flat_map(|replica| replica.streams());
-                let furthest = other.filter(|o| o.origin == stream.origin).map(|o| o.version).max();
-                if furthest != Some(stream.version) {
-                    return Err(format!("node {node} at rest: {stream:?} of {furthest:?}"));
-                }
-                if stream.upstreams == 0 && adopted == 0 && !self.report.has_restarts() {
-                    return Err(format!("node {node} at rest does not ask: {stream:?}"));
+            self.run_for(SECOND_NS)?;
+        }
+        for (server, replica) in self.honest() {
+            let streams = replica.streams().count();
+            if streams > STREAMS_MAX {
+                return Err(format!("server {server} knows {streams} streams"));
+            }
+        }
+        self.check_kept()
+    }
+
+    fn lack(&self, written: &[(usize, Rank)]) -> Option<String> {
+        for (server, replica) in self.honest() {
+            for (key, rank) in written {
+                let stored = stored(replica, *key);
+                if stored < Some(*rank) && !is_void(replica, *key, rank, self.now(server)) {
+                    return Some(format!(
+                        "server {server} lacks {rank:?} of key {key}: {stored:?}"
+                    ));
                 }
             }
-            let census = replica.census();
-            let pieces = replica.streams().count() as u64 * self.plan.segment_arrivals;
-            if census.arrivals as u64 > 3 * census.entries as u64 + pieces {
-                return Err(format!("node {node} at rest has too long logs: {census:?}"));
-            }
-        }
-        self.holds_too_much().map_or(Ok(()), Err)
-    }
-
-    /// A node that lacks what another holds, or is fetching everything.
-    fn behind(&self) -> Option<String> {
-        let streams = || self.nodes.iter().flatten().flat_map(Replica::streams);
-        let mut furthest = BTreeMap::new();
-        for stream in streams() {
-            let version = furthest.entry(stream.origin).or_insert(0);
-            *version = stream.version.max(*version);
-        }
-        let mut nodes = self.nodes.iter().enumerate().filter_map(|(at, n)| Some((at, n.as_ref()?)));
-        nodes.find_map(|(node, replica)| {
-            if replica.is_bootstrapping() {
-                return Some(format!("node {node} is bootstrapping at rest"));
-            }
-            let lags = |stream: &StreamState<'_>| {
-                furthest.get(stream.origin).is_some_and(|&version| version > stream.version)
-            };
-            let stream = replica.streams().find(lags)?;
-            Some(format!("node {node} at rest lacks something of {stream:?}"))
-        })
-    }
-
-    /// What must not go on happening at rest.
-    fn happened(&self) -> [u64; 4] {
-        let mut sum = Happenings::default();
-        for replica in self.nodes.iter().flatten() {
-            sum.add(&replica.happenings());
-        }
-        [sum.sent, sum.snapshots, sum.resubscriptions, sum.adopted]
-    }
-
-    fn differences(&self) -> Option<String> {
-        let mut nodes = self.nodes.iter().enumerate();
-        let (first_at, first) = nodes.find_map(|(at, node)| Some((at, node.as_ref()?)))?;
-        for (at, other) in nodes.filter_map(|(at, node)| Some((at, node.as_ref()?))) {
-            let (here, there) = match difference(first, other) {
-                None if first.len() == other.len() => continue,
-                None => difference(other, first)?,
-                Some(found) => found,
-            };
-            return Some(format!("nodes {first_at} and {at}: one shows {here}, the other {there}"));
         }
         None
     }
 }
 
-/// A key that `one` shows and `other` does not, or not so; tombstones left out.
-pub(crate) fn difference(one: &Replica, other: &Replica) -> Option<(String, String)> {
-    let alive = one.records().filter(|record| !record.tombstone);
-    let text = |record: &Record<'_>| {
-        let Record { effective_ns, tombstone, .. } = *record;
-        let (key, value) = (record.key.escape_ascii(), record.value.escape_ascii());
-        format!("{key}: {value} of {effective_ns}{}", if tombstone { ", forgotten" } else { "" })
-    };
-    alive
-        .filter(|record| other.get(record.key) != Some(*record))
-        .map(|record| {
-            let there = other.get(record.key).map(|there| text(&there));
-            (text(&record), there.unwrap_or_else(|| "nothing".to_owned()))
-        })
-        .next()
+/// Streams that a liar can make a server know: eight of each of 64 names, and those of members.
+const STREAMS_MAX: usize = 64 * 8 + 100;
+
+/// Keys that no history has more of; a bound for what may be kept beside them.
+const SEGMENTS_MAX: u64 = 3;
+
+/// At rest nothing is kept but what is needed to go on.
+fn check_census(replica: &Replica, segment: u64) -> Result<(), String> {
+    let census = replica.census();
+    let keys = census.keys as u64;
+    let slack = SEGMENTS_MAX * segment * census.streams as u64;
+    let is_bounded = census.labels as u64 <= slack.max(keys)
+        && census.arrivals as u64 <= 3 * keys + slack
+        && census.changes as u64 <= 3 * keys + 4 * segment.max(1024);
+    if is_bounded { Ok(()) } else { Err(format!("keeps too much at rest: {census:?}")) }
 }

@@ -1,8 +1,8 @@
 //! From a history that fails to a short one that fails too.
 
-use crate::history::{Failure, run_plan};
-use crate::plan::{Plan, Step};
-use herd_replica::Mutant;
+use crate::plan::{Edge, Plan, Step};
+use crate::world::{Failure, run_plan};
+use herd_replica::{Mutant, Tuning};
 use std::time::Duration;
 
 /// Histories tried at most: some seconds.
@@ -14,7 +14,7 @@ pub(crate) fn shrink(plan: Plan, failure: Failure, mutant: Option<Mutant>) -> (P
     loop {
         let before = shrinker.size();
         shrinker.fewer_steps();
-        shrinker.fewer_nodes();
+        shrinker.fewer_servers();
         shrinker.fewer_edges();
         shrinker.simpler();
         if shrinker.size() == before || shrinker.tries > TRIES_MAX {
@@ -32,7 +32,7 @@ struct Shrinker {
 
 impl Shrinker {
     fn size(&self) -> usize {
-        self.plan.steps.len() + self.plan.nodes + self.plan.edges.len()
+        self.plan.steps.len() + self.plan.servers + self.plan.edges.len()
     }
 
     fn accept(&mut self, plan: Plan) -> bool {
@@ -70,17 +70,17 @@ impl Shrinker {
         }
     }
 
-    fn fewer_nodes(&mut self) {
-        while self.plan.nodes > 2 {
+    fn fewer_servers(&mut self) {
+        while self.plan.servers > 2 {
             let mut plan = self.plan.clone();
-            plan.nodes -= 1;
-            let nodes = plan.nodes;
-            if plan.lost == Some(nodes) {
+            plan.servers -= 1;
+            let servers = plan.servers;
+            if plan.absent.is_some_and(|(absent, _)| absent == servers) {
                 return;
             }
-            plan.guest = plan.guest.filter(|&guest| guest < nodes);
-            plan.edges.retain(|&(a, b)| a < nodes && b < nodes);
-            plan.steps.retain(|(_, step)| step.nodes_max().is_none_or(|node| node < nodes));
+            plan.guest = plan.guest.filter(|&guest| guest < servers);
+            plan.edges.retain(|&Edge { ends: (a, b), .. }| a < servers && b < servers);
+            plan.steps.retain(|(_, step)| step.servers_max().is_none_or(|last| last < servers));
             if !plan.is_connected() || !self.accept(plan) {
                 return;
             }
@@ -99,14 +99,17 @@ impl Shrinker {
     }
 
     fn simpler(&mut self) {
-        let changes: [fn(&mut Plan); 7] = [
+        let changes: [fn(&mut Plan); 10] = [
             |plan| plan.delay = Duration::ZERO,
-            |plan| plan.slow_links = 0,
+            |plan| plan.edges.iter_mut().for_each(|edge| (edge.rate, edge.lives) = (None, None)),
             |plan| plan.window = 64,
+            |plan| plan.parcel = 256,
             |plan| plan.redundancy = 1,
             |plan| plan.guest = None,
+            |plan| plan.absent = None,
             |plan| plan.skews_s.fill(0),
             |plan| plan.disks.fill(None),
+            |plan| plan.tuning = Tuning::default(),
         ];
         for change in changes {
             let mut plan = self.plan.clone();
@@ -127,28 +130,35 @@ fn kind(failure: &Failure) -> String {
 }
 
 impl Step {
-    /// The greatest node that it names.
-    fn nodes_max(&self) -> Option<usize> {
+    /// The greatest server that it names.
+    fn servers_max(&self) -> Option<usize> {
         match *self {
-            Self::Write { node, .. }
-            | Self::Burst { node, .. }
-            | Self::Forget { node, .. }
-            | Self::Crash(node)
-            | Self::Start(node)
-            | Self::Restart(node)
-            | Self::Jump(node, _)
-            | Self::Isolate(node)
-            | Self::TakeOut(node, _)
-            | Self::PutBack(node)
-            | Self::Stop(node)
-            | Self::PowerCut(node)
-            | Self::Disk(node, _)
-            | Self::Anew(node)
-            | Self::Leave(node) => Some(node),
-            Self::Cut(a, b, _) | Self::Mend(a, b) | Self::Break(a, b) | Self::Double(a, b) => {
-                Some(a.max(b))
-            }
-            Self::Split(_) | Self::MendAll | Self::KillAll { .. } | Self::StartAll => None,
+            Self::Write { server, .. }
+            | Self::Burst { server, .. }
+            | Self::Forget { server, .. }
+            | Self::Storm { server, .. }
+            | Self::Twin { of: server, .. }
+            | Self::Crash(server)
+            | Self::Start(server)
+            | Self::Restart(server)
+            | Self::Stop(server)
+            | Self::PowerCut(server)
+            | Self::OtherLifetime(server)
+            | Self::Isolate(server)
+            | Self::Jump(server, _)
+            | Self::TakeOut(server, _)
+            | Self::PutBack(server)
+            | Self::Leave(server)
+            | Self::Disk(server, _) => Some(server),
+            Self::Cut((a, b), _)
+            | Self::Heal((a, b))
+            | Self::Break((a, b))
+            | Self::Double((a, b)) => Some(a.max(b)),
+            Self::Split(_)
+            | Self::HealAll
+            | Self::KillAll { .. }
+            | Self::StartAll
+            | Self::EndTwin => None,
         }
     }
 }
