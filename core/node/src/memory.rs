@@ -24,12 +24,13 @@ impl Recovery {
     /// Loads a record that was intact on the disk; the greatest of each key is kept.
     pub fn load(&mut self, record: Record<'_>) {
         self.node.replica.load(record, self.now);
+        // The positions of all clients are read later, a few at a time.
+        while self.node.replica.poll_changed_place().is_some() {}
     }
 
     /// Returns the node, and a journal that begins behind what was loaded.
     pub fn finish(mut self) -> (Node, JournalId) {
         self.node.whereabouts = Whereabouts::unread();
-        self.node.replica.watch_places();
         let journal = self.node.replica.open_journal_behind();
         (self.node, journal)
     }

@@ -268,13 +268,23 @@ impl Node {
         self.replica.has_expired(&record, now.unix)
     }
 
-    /// The newest report of `client`, if one is known here and has not expired.
+    /// The newest report of `client`, if one is known here, has not expired, and is due.
     pub fn locate(&self, client: &str, now: UnixTime) -> Option<Located<'_>> {
+        self.located(client, |record| self.replica.is_shown(record, now))
+    }
+
+    /// The newest report of `client` that is stored here, whatever the clock says.
+    pub fn locate_stored(&self, client: &str) -> Option<Located<'_>> {
+        self.located(client, |record| !record.tombstone)
+    }
+
+    fn located(
+        &self,
+        client: &str,
+        is_shown: impl Fn(&Record<'_>) -> bool,
+    ) -> Option<Located<'_>> {
         let key = [&[REPORT], client.as_bytes()].concat();
-        let record = self.replica.get(&key)?;
-        if !self.replica.is_shown(&record, now) {
-            return None;
-        }
+        let record = self.replica.get(&key).filter(|record| is_shown(record))?;
         let report = Report::decode(record.value)?;
         let point = parse_iso6709(report.location.as_bytes()).ok()?;
         Some(Located { report, point })
@@ -511,10 +521,26 @@ impl Node {
             at.difference.write(&mut value);
         }
         self.whereabouts.coming = Some(at.report.point);
-        let times = Times { effective_ns, received_ns: received(at, now) };
+        let received_ns = self.received_before(at, effective_ns, &value, now);
+        let times = Times { effective_ns, received_ns };
         let applied = self.apply(at.report.client, times, &value, from, now);
         self.value = value;
         applied
+    }
+
+    /// When the first server of an AT line received the report. Where that server's clock is ahead, only the time at
+    /// which the line first came here can be said: later, the line must not count for more.
+    fn received_before(&self, at: &At<'_>, effective_ns: i64, value: &[u8], now: Now) -> i64 {
+        let received_ns = received(at, now);
+        if received_ns < now.unix.nanos() {
+            return received_ns;
+        }
+        let key = [&[REPORT], at.report.client.as_bytes()].concat();
+        let known = self.replica.get(&key);
+        let same = known.filter(|known| {
+            !known.tombstone && (known.effective_ns, known.value) == (effective_ns, value)
+        });
+        same.map_or(received_ns, |known| known.received_ns)
     }
 
     fn apply(

@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn time_counts_as_lost_only_if_a_timer_was_not_served() {
         let mut time = OwnTime::new(at(0, 0));
-        let due = |s| Some(Instant::from_nanos(s * 1_000_000_000));
+        let due = |s: u64| Some(Instant::from_nanos(s * 1_000_000_000));
         assert_eq!(time.lost(due(1), at(1, 1).instant), Duration::ZERO);
         assert_eq!(time.lost(due(2), at(4, 4).instant), 3 * SECOND);
         assert_eq!(time.lost(None, at(9, 9).instant), Duration::ZERO);

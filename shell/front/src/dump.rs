@@ -64,6 +64,13 @@ pub(crate) fn write_at(node: &Node, client: &str, now: UnixTime, out: &mut Vec<u
     }
 }
 
+/// Appends the AT line of a client, if a report of it is stored.
+fn write_stored_at(node: &Node, client: &str, out: &mut Vec<u8>) {
+    if let Some(found) = node.locate_stored(client) {
+        found.report.write_at(client, out);
+    }
+}
+
 /// Appends the lines of a dump that AT lines stand for.
 pub(crate) fn write_lines(at_lines: &[u8], out: &mut Vec<u8>) {
     for line in at_lines.split(|&byte| byte == b'\n') {
@@ -200,7 +207,7 @@ pub fn write_all(node: &Node, out: &mut impl Write) -> io::Result<u64> {
         for name in names.iter() {
             at_line.clear();
             // A directory does not say what its server lets expire.
-            write_at(node, name, UnixTime::from_nanos(0), &mut at_line);
+            write_stored_at(node, name, &mut at_line);
             write_lines(&at_line, &mut bytes);
             if bytes.len() >= CHUNK_BYTES {
                 out.write_all(&bytes)?;

@@ -65,11 +65,13 @@ pub struct HostParts {
 
 /// What the node asks of the tasks that own no connection yet.
 ///
-/// Their channel has no bound of its own: the node has at most one dial under way for each neighbour.
+/// Their channel has no bound of its own: the node has at most one dial and one probe under way for each peer.
 #[derive(Debug)]
 pub enum Order {
-    /// Dial this neighbour.
+    /// Dial this peer.
     Connect(PeerId),
+    /// See whether connections to this peer are accepted or refused.
+    Probe(PeerId),
     /// Log this.
     Event(Event),
 }
@@ -139,6 +141,7 @@ impl Host {
             Output::Journal => return self.durability.ring(),
             Output::Journaled(position) => return self.durability.note_safe(position),
             Output::Connect(peer) => Order::Connect(peer),
+            Output::Probe(peer) => Order::Probe(peer),
             Output::Event(event) => Order::Event(event),
         };
         // Nobody listens any more only when the server is stopping.

@@ -20,6 +20,10 @@ pub(crate) struct Herd {
     /// Whether messages and dials get through between two nodes.
     pub(crate) cut: BTreeMap<(usize, usize), bool>,
     now_ns: u64,
+    /// How far the wall clock of each node is ahead of the right one.
+    pub(crate) ahead_ns: Vec<i64>,
+    /// Until when a node is stopped.
+    stopped_until: Vec<u64>,
     incarnations: u64,
     change: Change,
     pub(crate) chance: Chance,
@@ -62,6 +66,8 @@ impl Herd {
             wires: Vec::new(),
             cut: BTreeMap::new(),
             now_ns: 0,
+            ahead_ns: vec![0; count],
+            stopped_until: vec![0; count],
             incarnations: 0,
             change: Box::new(change),
             chance: Chance(seed),
@@ -79,6 +85,21 @@ impl Herd {
         }
     }
 
+    /// Both clocks of a node.
+    pub(crate) fn now_at(&self, at: usize) -> Now {
+        let Now { instant, unix } = self.now();
+        Now { instant, unix: UnixTime::from_nanos(unix.nanos() + self.ahead_ns[at]) }
+    }
+
+    /// A node does nothing for so long; its kernel goes on.
+    pub(crate) fn stop(&mut self, at: usize, span: Duration) {
+        self.stopped_until[at] = self.now_ns + u64::try_from(span.as_nanos()).unwrap();
+    }
+
+    fn is_stopped(&self, at: usize) -> bool {
+        self.stopped_until[at] > self.now_ns
+    }
+
     /// Starts a node that knows nothing.
     pub(crate) fn start(&mut self, at: usize) {
         self.incarnations += 1;
@@ -90,7 +111,7 @@ impl Herd {
             ..settings(&name(at))
         };
         (self.change)(at, &mut settings);
-        self.nodes[at] = Some(Node::new(settings, self.now()));
+        self.nodes[at] = Some(Node::new(settings, self.now_at(at)));
     }
 
     /// Ends a node as kill -9 does: its neighbours' sockets close.
@@ -119,7 +140,7 @@ impl Herd {
 
     /// A client reports at a node; false if that is not there.
     pub(crate) fn report(&mut self, at: usize, client: &str, location: &str, time: &str) -> bool {
-        let now = self.now();
+        let now = self.now_at(at);
         let line = format!("IAMAT {client} {location} {time}");
         let Command::Iamat(iamat) = Command::parse(line.as_bytes()) else { panic!("{line}") };
         let Some(node) = &mut self.nodes[at] else { return false };
@@ -130,7 +151,7 @@ impl Herd {
 
     /// The AT line of a client's newest report at a node.
     pub(crate) fn at_line(&self, at: usize, client: &str) -> Option<String> {
-        let found = self.nodes[at].as_ref()?.locate(client, UnixTime::from_nanos(0))?;
+        let found = self.nodes[at].as_ref()?.locate(client, self.now_at(at).unix)?;
         let mut line = Vec::new();
         found.report.write_at(client, &mut line);
         Some(String::from_utf8(line).unwrap())
@@ -140,6 +161,7 @@ impl Herd {
         while let Some(output) = self.nodes[at].as_mut().and_then(Node::poll_output) {
             match output {
                 Output::Connect(peer) => self.connect(at, peer),
+                Output::Probe(peer) => self.probe(at, peer),
                 Output::Event(event) => self.events.push((at, event)),
                 Output::Journal | Output::Journaled(_) => {}
                 Output::Transmit(link) => self.transmit(at, link),
@@ -148,7 +170,7 @@ impl Herd {
                     if let Some(wire) = self.wire_of(at, link) {
                         self.close(wire, "closed");
                     }
-                    let now = self.now();
+                    let now = self.now_at(at);
                     if let Some(node) = &mut self.nodes[at] {
                         node.handle_link_closed(link, "closed".into(), now);
                     }
@@ -157,17 +179,29 @@ impl Herd {
         }
     }
 
-    fn connect(&mut self, at: usize, peer: PeerId) {
-        let Some(node) = &self.nodes[at] else { return };
-        // The first letter of its name, or whoever it takes for it.
-        let wanted = node.peer_name(peer);
+    /// Whom a node reaches when it dials a peer: by the first letter of its name, or whoever it takes for it.
+    fn reached(&self, at: usize, peer: PeerId) -> (usize, bool) {
+        let wanted = self.nodes[at].as_ref().map_or("A", |node| node.peer_name(peer));
         let is_it = |&other: &usize| {
             other != at && self.nodes[other].as_ref().is_some_and(|node| node.name() == wanted)
         };
         let found = self.neighbors(at).into_iter().find(is_it);
         let other = found.unwrap_or_else(|| usize::from(wanted.as_bytes()[0] - b'A'));
-        let now = self.now();
-        let reachable = self.nodes[other].is_some() && !self.is_cut(at, other);
+        (other, self.nodes[other].is_some() && !self.is_cut(at, other))
+    }
+
+    fn probe(&mut self, at: usize, peer: PeerId) {
+        let now = self.now_at(at);
+        if self.reached(at, peer).1
+            && let Some(node) = &mut self.nodes[at]
+        {
+            node.handle_sign_of_life(peer, now);
+        }
+    }
+
+    fn connect(&mut self, at: usize, peer: PeerId) {
+        let (other, reachable) = self.reached(at, peer);
+        let now = self.now_at(at);
         let Some(node) = &mut self.nodes[at] else { return };
         if !reachable {
             node.handle_connect_failed(peer, "refused".into(), now);
@@ -189,7 +223,7 @@ impl Herd {
     fn transmit(&mut self, at: usize, link: LinkId) {
         let Some(wire) = self.wire_of(at, link) else { return };
         let towards = usize::from(self.wires[wire].ends[0].node == at);
-        let now = self.now();
+        let now = self.now_at(at);
         let Some(node) = &mut self.nodes[at] else { return };
         loop {
             let mut bytes = Vec::new();
@@ -208,7 +242,7 @@ impl Herd {
         }
         for side in 0..2 {
             let End { node, link } = self.wires[wire].ends[side];
-            let now = self.now();
+            let now = self.now_at(node);
             let rest: Vec<u8> = self.wires[wire].flow[side].drain(..).collect();
             if let (Some(node), Some(link)) = (&mut self.nodes[node], link) {
                 node.handle_link_input(link, &rest, now);
@@ -227,13 +261,15 @@ impl Herd {
             .filter(|&(wire, side)| {
                 let one = &self.wires[wire];
                 let [a, b] = one.ends;
-                one.open && !one.flow[side].is_empty() && !self.is_cut(a.node, b.node)
+                let is_stopped = self.is_stopped(one.ends[side].node);
+                let passes = !is_stopped && !self.is_cut(a.node, b.node);
+                one.open && !one.flow[side].is_empty() && passes
             })
             .collect();
         let Some(&(wire, side)) = self.chance.pick(&ready) else { return false };
         let mut count = 1 + self.chance.below(400);
         let End { node: at, link } = self.wires[wire].ends[side];
-        let now = self.now();
+        let now = self.now_at(at);
         if link.is_none() && self.wires[wire].fresh {
             // The shell hands a connection over with its first line whole.
             let line = self.wires[wire].flow[side].iter().position(|&b| b == b'\n');
@@ -256,11 +292,17 @@ impl Herd {
     /// Lets so much time pass that the next timer is due, at most `span`.
     pub(crate) fn pass(&mut self, span: Duration) {
         let until = self.now_ns + u64::try_from(span.as_nanos()).unwrap();
-        let timers = self.nodes.iter().flatten().filter_map(Node::poll_timeout);
-        let next = timers.map(Instant::nanos).min().unwrap_or(until);
+        let timers = self.nodes.iter().zip(&self.stopped_until).filter_map(|(node, &stopped)| {
+            let due = node.as_ref().and_then(Node::poll_timeout)?;
+            Some(due.nanos().max(stopped))
+        });
+        let next = timers.min().unwrap_or(until);
         self.now_ns = next.clamp(self.now_ns, until);
-        let now = self.now();
         for at in 0..self.nodes.len() {
+            if self.is_stopped(at) {
+                continue;
+            }
+            let now = self.now_at(at);
             let due = |node: &&mut Node| node.poll_timeout().is_some_and(|at| at <= now.instant);
             if let Some(node) = self.nodes[at].as_mut().filter(due) {
                 node.handle_timeout(now);
@@ -294,6 +336,7 @@ pub(crate) fn settings(name: &str) -> Settings {
         frames: Versions::CURRENT,
         redundancy: Redundancy::Ways(1),
         forget_after: Duration::from_mins(10),
+        horizon: Duration::from_hours(24 * 30),
         expire_after: None,
         future_skew_max: Duration::from_mins(1),
         ceiling: herd_node::Ceiling::default(),
@@ -311,7 +354,7 @@ pub(crate) fn name(at: usize) -> String {
 }
 
 pub(crate) fn peer(at: usize, other: usize) -> PeerSettings {
-    let role = if at < other { DialRole::Always } else { DialRole::Knock };
+    let role = if at < other { DialRole::Always } else { DialRole::Once };
     let dead_after = Duration::from_millis(1500);
     PeerSettings { name: name(other), dialect: Dialect::Native, role, dead_after }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod clocks;
 mod herd;
 mod links;
 mod membership;
@@ -9,6 +10,7 @@ mod random;
 mod replay;
 mod rivals;
 mod scripted;
+mod starved;
 mod versions;
 mod view;
 mod wire;

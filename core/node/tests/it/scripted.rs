@@ -2,7 +2,7 @@
 
 use crate::herd::{START_NS, peer, settings};
 use herd_node::{CloseReason, Event, LinkId, Node, Output, Settings};
-use herd_proto::peer::{Decoded, Message};
+use herd_proto::peer::{BatchWriter, Decoded, Message, decode_batch};
 use herd_proto::{Instant, Now, UnixTime};
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ pub(crate) struct Scripted {
     /// Links that the node has asked to be closed, still to be closed.
     pub(crate) closing: Vec<LinkId>,
     now_ns: u64,
+    /// How far the node's wall clock is ahead of the right one.
+    pub(crate) ahead_ns: i64,
 }
 
 impl Scripted {
@@ -22,17 +24,18 @@ impl Scripted {
         settings.members = ["A", "B", "C"].map(Into::into).into();
         change(&mut settings);
         let now_ns = 0;
-        let node = Node::new(settings, now(now_ns));
-        let mut this = Self { node, events: Vec::new(), closing: Vec::new(), now_ns };
+        let node = Node::new(settings, now(now_ns, 0));
+        let (events, closing) = (Vec::new(), Vec::new());
+        let mut this = Self { node, events, closing, now_ns, ahead_ns: 0 };
         this.drain();
         this
     }
 
     pub(crate) fn now(&self) -> Now {
-        now(self.now_ns)
+        now(self.now_ns, self.ahead_ns)
     }
 
-    /// Somebody connects and says `hello`.
+    /// A connection comes in that says `hello`.
     pub(crate) fn accept(&mut self, hello: &str) -> LinkId {
         let link = self.node.handle_accepted(self.now());
         self.hear(link, format!("{hello}\n").as_bytes());
@@ -53,9 +56,7 @@ impl Scripted {
     }
 
     pub(crate) fn hear_message(&mut self, link: LinkId, message: &Message<'_>) {
-        let mut bytes = Vec::new();
-        message.encode(&mut bytes);
-        self.hear(link, &bytes);
+        self.hear(link, &batch(message));
     }
 
     /// The socket of a link is gone.
@@ -78,19 +79,11 @@ impl Scripted {
 
     /// The reasons of the BYE frames among `bytes`, which may begin with lines.
     pub(crate) fn byes(bytes: &[u8]) -> Vec<String> {
-        let mut rest = bytes;
-        while rest.starts_with(b"GEOHERD/") {
-            let end = rest.iter().position(|&b| b == b'\n').unwrap();
-            rest = &rest[end + 1..];
-        }
-        let mut reasons = Vec::new();
-        while let Some((decoded, taken)) = Message::decode(rest).unwrap() {
-            if let Decoded::Message(Message::Bye { reason }) = decoded {
-                reasons.push(reason.to_owned());
-            }
-            rest = &rest[taken..];
-        }
-        reasons
+        let reason = |message| {
+            let Message::Bye { reason } = message else { return None };
+            Some(reason.to_owned())
+        };
+        messages(bytes).into_iter().filter_map(reason).collect()
     }
 
     /// Lets time pass, timer by timer.
@@ -122,6 +115,7 @@ impl Scripted {
                 Output::Event(event) => self.events.push(event),
                 Output::Close(link) => self.closing.push(link),
                 Output::Connect(_)
+                | Output::Probe(_)
                 | Output::Transmit(_)
                 | Output::Journal
                 | Output::Journaled(_) => {}
@@ -130,9 +124,34 @@ impl Scripted {
     }
 }
 
-fn now(now_ns: u64) -> Now {
+/// A message as it goes over a link when nothing else does.
+pub(crate) fn batch(message: &Message<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    BatchWriter::new(&mut bytes).push(message);
+    bytes
+}
+
+/// The messages among `bytes`, which may begin with lines.
+pub(crate) fn messages(bytes: &[u8]) -> Vec<Message<'_>> {
+    let mut rest = bytes;
+    while rest.starts_with(b"GEOHERD/") || rest.starts_with(b"REFUSED ") {
+        let end = rest.iter().position(|&b| b == b'\n').unwrap();
+        rest = &rest[end + 1..];
+    }
+    let mut messages = Vec::new();
+    while let Some((batch, taken)) = decode_batch(rest).unwrap() {
+        for frame in batch {
+            let Decoded::Message(message) = frame.unwrap() else { continue };
+            messages.push(message);
+        }
+        rest = &rest[taken..];
+    }
+    messages
+}
+
+fn now(now_ns: u64, ahead_ns: i64) -> Now {
     Now {
         instant: Instant::from_nanos(now_ns),
-        unix: UnixTime::from_nanos(START_NS + now_ns.cast_signed()),
+        unix: UnixTime::from_nanos(START_NS + now_ns.cast_signed() + ahead_ns),
     }
 }

@@ -62,8 +62,8 @@ fn servers_without_a_version_in_common_refuse_each_other_and_both_say_why() {
 fn a_server_says_what_it_speaks_only_where_that_is_more_than_version_1() {
     let mut node = Scripted::new(|_| {});
     let link = node.connect(0);
-    assert_eq!(node.said(link), b"GEOHERD/1 news B 1 to=A\n");
+    assert_eq!(node.said(link), b"GEOHERD/1 news B 1 to=A,at=1700000000000\n");
     let mut node = Scripted::new(|settings| settings.frames = Versions::new(1, 2).unwrap());
     let link = node.connect(0);
-    assert_eq!(node.said(link), b"GEOHERD/1 news B 1 frames=1-2,to=A\n");
+    assert_eq!(node.said(link), b"GEOHERD/1 news B 1 frames=1-2,to=A,at=1700000000000\n");
 }

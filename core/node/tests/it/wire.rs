@@ -1,8 +1,10 @@
-//! What a node makes of frames that are none of its version, or none at all.
+//! Frames of other versions, and input that is none: what a node does with them.
 
-use crate::scripted::Scripted;
+use crate::herd::START_NS;
+use crate::scripted::{Scripted, batch, messages};
 use herd_node::{CloseReason, LinkId};
 use herd_proto::peer::Message;
+use std::time::Duration;
 
 const HELLO_OF_A: &str = "GEOHERD/1 news A 7 -";
 
@@ -10,40 +12,100 @@ fn linked() -> (Scripted, LinkId) {
     let mut node = Scripted::new(|_| {});
     let link = node.accept(HELLO_OF_A);
     let said = node.said(link);
-    assert!(said.starts_with(b"GEOHERD/1 news B 1 -\n"), "{}", said.escape_ascii());
+    assert!(said.starts_with(b"GEOHERD/1 news B 1 at=1700000000000\n"), "{}", said.escape_ascii());
     (node, link)
+}
+
+/// A batch of one frame: its type, and its fields.
+fn frame(kind: u8, fields: &[u8]) -> Vec<u8> {
+    // A batch whose only frame is a BYE of the same length, with other bytes in it and a checksum for those.
+    let mut body = vec![u8::try_from(fields.len() + 1).unwrap(), kind];
+    body.extend(fields);
+    sealed(&body)
+}
+
+fn sealed(body: &[u8]) -> Vec<u8> {
+    let [a, b, c, ..] = u32::try_from(body.len()).unwrap().to_le_bytes();
+    let seed = u64::from_le_bytes(*b"GEOHERD1");
+    let sum = twox_hash::XxHash3_64::oneshot_with_seed(seed, body).to_le_bytes();
+    let mut bytes = vec![a, b, c, a ^ b ^ c];
+    bytes.extend(&sum[..4]);
+    bytes.extend(body);
+    bytes
+}
+
+fn is_pong(message: &Message<'_>) -> bool {
+    matches!(message, Message::Pong { sent: 3, .. })
 }
 
 #[test]
 fn an_unknown_frame_that_may_be_skipped_is() {
     let (mut node, link) = linked();
-    node.hear(link, &[5, 0, 0, 0, 0x7f, 1, 2, 3, 4]);
+    node.hear(link, &frame(0x7f, &[1, 2, 3, 4]));
     assert_eq!(node.ends(), [] as [&CloseReason; 0]);
-    node.hear_message(link, &Message::Ping { sent: 3 });
-    let mut pong = Vec::new();
-    Message::Pong { sent: 3 }.encode(&mut pong);
-    assert!(node.said(link).starts_with(&pong), "the link goes on");
+    node.hear_message(link, &Message::Ping { sent: 3, unix_ns: START_NS });
+    assert!(messages(&node.said(link)).iter().any(is_pong), "the link goes on");
 }
 
 #[test]
-fn an_unknown_frame_that_must_be_understood_ends_the_link_and_both_sides_hear_why() {
+fn fields_of_a_later_version_are_skipped() {
     let (mut node, link) = linked();
-    node.hear(link, &[2, 0, 0, 0, 0xff, 1]);
-    check_end(&mut node, link, "a frame of type 0xff, which this version");
+    let ping = batch(&Message::Ping { sent: 3, unix_ns: START_NS });
+    // Behind the header and the length.
+    let mut fields = ping[9..].to_vec();
+    fields.extend(b"something new");
+    let kind = fields.remove(0);
+    node.hear(link, &frame(kind, &fields));
+    assert!(messages(&node.said(link)).iter().any(is_pong), "it is a ping all the same");
 }
 
 #[test]
-fn malformed_frames_end_the_link_and_both_sides_hear_why() {
+fn an_unknown_frame_that_must_be_understood_ends_the_link_and_both_sides_log_why() {
+    let (mut node, link) = linked();
+    node.hear(link, &frame(0xff, &[1]));
+    check_end(&mut node, link, "unknown frame type 0xff");
+}
+
+#[test]
+fn malformed_input_ends_the_link_and_both_sides_log_why() {
+    let ping = batch(&Message::Ping { sent: 3, unix_ns: START_NS });
+    let corrupt = |at: usize| {
+        let mut bytes = ping.clone();
+        bytes[at] ^= 0x10;
+        bytes
+    };
     for (bytes, words) in [
-        (&[3, 0, 0, 0, 0x84, 1, 2][..], "a malformed frame of type 0x84"),
-        (&[1, 0, 0, 0, 0xa0], "a malformed frame of type 0xa0"),
-        (&[0, 0, 0, 0], "a frame of 0 bytes"),
-        (b"REFU", "a frame of 1430668626 bytes"),
+        (b"REFU".to_vec(), "bad batch header"),
+        (corrupt(0), "bad batch header"),
+        (corrupt(5), "bad checksum"),
+        (corrupt(12), "bad checksum"),
+        (sealed(&[0]), "bad frame length"),
+        (sealed(&[200, 1, 1]), "bad frame length"),
     ] {
         let (mut node, link) = linked();
-        node.hear(link, bytes);
+        node.hear(link, &bytes);
         check_end(&mut node, link, words);
+        assert_eq!(node.node.peers().next().unwrap().counters.faults, 1);
     }
+}
+
+#[test]
+fn a_peer_that_broke_the_protocol_is_kept_away_for_a_while() {
+    let (mut node, link) = linked();
+    node.hear(link, b"REFU");
+    node.lose(link);
+    let again = node.accept(HELLO_OF_A);
+    assert_eq!(node.closing, [link, again]);
+    let said = node.said(again);
+    let said = String::from_utf8_lossy(&said);
+    assert!(
+        said.starts_with("REFUSED \"A\" broke the protocol and is kept away for another 1s"),
+        "{said}"
+    );
+    node.lose(again);
+    node.pass(Duration::from_secs(1));
+    let later = node.accept(HELLO_OF_A);
+    assert!(!node.closing.contains(&later));
 }
 
 #[test]
@@ -70,22 +132,22 @@ fn the_last_words_of_the_other_side_are_told() {
 #[test]
 fn a_neighbour_that_falls_silent_is_told_so() {
     let (mut node, link) = linked();
-    node.pass(std::time::Duration::from_secs(2));
+    node.pass(Duration::from_secs(2));
     let byes = Scripted::byes(&node.said(link));
-    assert_eq!(byes, ["nothing heard for 1.5s"], "the way there may be whole");
+    assert_eq!(byes, ["nothing received for 1.5s"], "the way there may be whole");
 }
 
 #[test]
 fn a_distant_neighbour_may_be_silent_for_longer() {
-    let seconds = std::time::Duration::from_secs;
+    let seconds = Duration::from_secs;
     let mut node = Scripted::new(|settings| settings.peers[0].dead_after = seconds(5));
     let (far, near) = (node.accept(HELLO_OF_A), node.accept("GEOHERD/1 news C 7 -"));
-    assert_eq!(node.node.link_dead_after(far), Some(seconds(5)));
+    assert_eq!(node.node.link_patience(far), Some(seconds(20)));
     node.pass(seconds(4));
     assert_eq!(node.closing, [near]);
     node.pass(seconds(2));
     assert_eq!(node.closing, [near, far]);
-    assert_eq!(node.ends()[1].to_string(), "nothing heard for 5s");
+    assert_eq!(node.ends()[1].to_string(), "nothing received for 5s");
 }
 
 #[test]
@@ -112,7 +174,7 @@ fn every_refusal_says_what_to_do() {
         ("GEOHERD/1 olds A 1 -", "give both servers the same herd.name"),
         ("GEOHERD/1 news B 1 -", "two servers of one name run"),
         ("GEOHERD/1 news X 1 -", "name it there and send SIGHUP"),
-        ("GEOHERD/1 news A 1 to=C", "mend servers.C.listen"),
+        ("GEOHERD/1 news A 1 to=C", "fix servers.C.listen"),
         ("GEOHERD/1 news A 1 frames=2-2", "run programs that have one in common"),
     ] {
         let mut node = Scripted::new(|_| {});
@@ -127,7 +189,7 @@ fn every_refusal_says_what_to_do() {
     let mut node = Scripted::new(|_| {});
     let link = node.connect(0);
     node.hear(link, b"GEOHERD/1 news C 1 -\n");
-    check_end(&mut node, link, "mend servers.A.listen");
+    check_end(&mut node, link, "fix servers.A.listen");
 }
 
 #[track_caller]

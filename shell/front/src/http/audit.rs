@@ -1,11 +1,11 @@
-//! `POST /audit`: this server compares what it knows with its neighbours, and says what that showed.
+//! `POST /audit`: this server compares what it knows with its peers, and says what that showed.
 //!
-//! While reports come in, two servers that agree differ all the same by what is on its way. So a
-//! difference counts only if it is still there when each side has what the other had; the answer
-//! waits for that.
+//! While reports come in, two servers that agree differ all the same by what is on its way. So peers are compared
+//! with again for a while in the hope of a quiet moment, and what differs then counts only if the other server
+//! believed that this one had it.
 
 use crate::host::Host;
-use herd_node::{AuditReport, Dialect, PeerState};
+use herd_node::{ComparisonReport, Dialect, PeerState};
 use herd_proto::Instant;
 use serde::Serialize;
 use std::time::Duration;
@@ -15,12 +15,13 @@ use tokio::time::{Instant as Deadline, sleep};
 #[derive(Debug, Serialize)]
 pub(super) struct AuditDocument {
     server: String,
-    /// Whether every neighbour was compared with, and no difference was found that lasted.
+    /// Whether every peer was compared with, and nothing was missing that should not.
     same: bool,
     neighbours: Vec<Compared>,
-    /// Groups of keys that were still in doubt when the time was up.
-    doubted: usize,
-    /// Records that had to be issued again meanwhile. Any at all means a fault in a program or a disk.
+    /// Comparisons that had not ended when the time was up.
+    under_way: usize,
+    /// Records that were missing here although they had been confirmed, and were fetched meanwhile. Any at all means a
+    /// fault in a program or a disk.
     repaired: u64,
     /// The same since the server started.
     repaired_ever: u64,
@@ -37,10 +38,10 @@ struct Compared {
 }
 
 /// How long two servers may go on differing by what is on its way: until then they are compared again
-/// and again, in the hope of a quiet moment.
+/// in the hope of a quiet moment.
 const QUIET_WITHIN: Duration = Duration::from_secs(3);
 
-/// When an answer is given in any case: a doubt takes two seconds to ripen, and some more to be settled.
+/// When an answer is given in any case.
 const ANSWER_WITHIN: Duration = Duration::from_secs(12);
 
 /// Between two looks.
@@ -48,18 +49,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub(super) async fn audit(host: &Host) -> AuditDocument {
     let begun = Deadline::now();
-    let repairs_before = host.enter(|node, _now| node.audits().repairs);
+    let repairs_before = host.enter(|node, _now| node.comparisons().repairs);
     let mut started = start(host);
     loop {
         sleep(LOOK_EVERY).await;
-        let report = host.enter(|node, _now| node.audits());
+        let report = host.enter(|node, _now| node.comparisons());
         let compared =
             |verdict: Option<herd_node::Verdict>| verdict.filter(|verdict| verdict.at >= started);
         let verdicts: Vec<_> = report.links.iter().map(|&(_, verdict)| compared(verdict)).collect();
         let all = verdicts.iter().all(Option::is_some);
         let quiet = verdicts.iter().flatten().all(|verdict| verdict.ranges_differing == 0);
         let over = begun.elapsed() >= ANSWER_WITHIN;
-        let settled = all && report.doubted == 0 && (quiet || begun.elapsed() >= QUIET_WITHIN);
+        let settled = all && report.under_way == 0 && (quiet || begun.elapsed() >= QUIET_WITHIN);
         if settled || over {
             return document(host, &report, started, repairs_before);
         }
@@ -71,14 +72,14 @@ pub(super) async fn audit(host: &Host) -> AuditDocument {
 
 fn start(host: &Host) -> Instant {
     host.enter(|node, now| {
-        node.audit_now(now);
+        node.compare_now(now);
         now.instant
     })
 }
 
 fn document(
     host: &Host,
-    report: &AuditReport,
+    report: &ComparisonReport,
     started: Instant,
     repairs_before: u64,
 ) -> AuditDocument {
@@ -100,13 +101,13 @@ fn document(
         node.peers().map(compared).collect()
     });
     let repaired = report.repairs - repairs_before;
-    let lasting = report.doubted > 0 || repaired > 0;
+    let lasting = report.under_way > 0 || repaired > 0;
     let all = neighbours.iter().all(|one| !matches!(one.outcome, "silent" | "unlinked"));
     AuditDocument {
         server: host.name.clone(),
         same: all && !lasting,
         neighbours,
-        doubted: report.doubted,
+        under_way: report.under_way,
         repaired,
         repaired_ever: report.repairs,
         rounds_ever: report.rounds,

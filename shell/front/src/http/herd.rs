@@ -1,8 +1,7 @@
-//! What `GET /herd` says: every server of the herd, as the one that is asked knows it, and what is not
-//! well with it.
+//! The document of `GET /herd`: every server of the herd, as the one that is asked knows it, and its problems.
 //!
-//! Whatever a server says of itself is at most a second old while something changes, else ten; its
-//! `heard_ago_s` tells. The document is told of in `docs/operations.md`.
+//! States, links and alarms of another server are some seconds old at most, its counts a minute. Streams are listed
+//! for the server that is asked. The document is described in `docs/operations.md`.
 
 use crate::host::Host;
 use herd_node::{About, Alarm, HostFacts, LinkAbout, ServerView, Standing};
@@ -87,7 +86,7 @@ struct StreamDocument {
 /// An alarm stands for so long after the last time; then it is history.
 const ALARM_STANDS: Duration = Duration::from_mins(10);
 
-/// A server that lacks for so long what its neighbours hold is not well. Far longer than any repair of a
+/// A server that lacks for so long what its peers hold is not well. Far longer than any repair of a
 /// tree of streams takes.
 const LAG_MAX: Duration = Duration::from_secs(10);
 
@@ -120,7 +119,7 @@ fn document(view: ServerView) -> ServerDocument {
         Standing::Own | Standing::Reachable if known => std::mem::take(&mut about.state),
         Standing::Own | Standing::Reachable => "unknown".to_owned(),
     };
-    let audits = about.audits;
+    let audits = about.comparisons;
     let links = about.links.into_iter().map(|link| LinkDocument {
         server: link.peer,
         protocol: link.dialect,
@@ -209,12 +208,17 @@ fn alarms(name: &str, about: &About, since: Duration, found: &mut Vec<String>) {
     for alarm in about.alarms.iter().filter(|alarm| stands(alarm, since)) {
         let Alarm { kind, count, ago } = alarm;
         let meaning = match kind.as_str() {
-            "clock-ahead" => " (a neighbour's clock, or its own, is wrong)",
-            "own-stream-ahead" => {
-                " (others hold more of what it wrote than it does: start it anew)"
+            "clock-differs" => " (the clock of a peer differs too much, so they are not linked)",
+            "own-clock-wrong" => " (its clock differs from those of most peers: set it)",
+            "own-stream-ahead" => " (others held more of what it wrote than it did)",
+            "second-of-name" => " (another process of its name runs: stop one)",
+            "origins-half" => " (servers are restarted over and over: half of all streams are in use)",
+            "origins-full" => " (servers are restarted over and over: no stream is left)",
+            "expiry-differs" => " (herd.expire_after is not the same on all servers)",
+            "disk" => " (it cannot write to its disk)",
+            "audit-repair" => {
+                " (a comparison found a record missing: a fault in a program or a disk)"
             }
-            "orphans-adopted" => " (a server ended with updates that only some had; they are kept)",
-            "audit-repair" => " (a comparison found a difference: a fault in a program or a disk)",
             _ => "",
         };
         let ago_s = (*ago + since).as_secs();
@@ -263,7 +267,7 @@ mod tests {
                     links: vec![down("Hill")],
                     lag: Duration::from_secs(11),
                     lag_updates: 7,
-                    alarms: vec![alarm("audit-repair", 9), alarm("clock-ahead", 10)],
+                    alarms: vec![alarm("audit-repair", 9), alarm("clock-differs", 10)],
                     ..ready()
                 },
             ),
@@ -275,7 +279,7 @@ mod tests {
                 "the link Hill–Smith is down",
                 "Jaquez cannot be reached; last heard of 3 s ago",
                 "Smith is 11 s behind: it lacks 7 updates",
-                "Smith: audit-repair (a comparison found a difference: a fault in a program or a disk), 2 times, last 543 s ago",
+                "Smith: audit-repair (a comparison found a record missing: a fault in a program or a disk), 2 times, last 543 s ago",
                 "Zammit has not been heard of",
             ]
         );

@@ -1,14 +1,15 @@
 //! `POST /load`: AT lines of an operator, who may say what a server heard: a dump comes back with the very
 //! texts that were dumped, on whatever address clients are listened to.
 //!
-//! All lines of a request are looked at before any is taken. The answer comes once what was news is written
-//! down, where reports are written down at all.
+//! All lines of a request are checked before any is taken. The answer comes once what was new is persisted, where
+//! reports are persisted at all. Lines that were received longer ago than reports are kept are counted and left out.
 
 use crate::durability::Mode;
 use crate::host::Host;
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
+use herd_node::Relayed;
 use herd_proto::{At, Command};
 use serde_json::json;
 use std::future::poll_fn;
@@ -35,13 +36,15 @@ pub(super) async fn load(host: Arc<Host>, body: Bytes) -> Response {
     if host.durability.mode() == Mode::Refused {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, disk_fails(&host));
     }
-    let mut newer = 0_u64;
+    let (mut newer, mut too_old) = (0_u64, 0_u64);
     let mut rest = lines_of(&body).peekable();
     while rest.peek().is_some() {
         let slice = rest.by_ref().take(LINES_A_SLICE);
         host.enter(|node, now| {
             for at in slice.filter_map(at_of) {
-                newer += u64::from(node.handle_relay(&at, now));
+                let relayed = node.handle_relay(&at, now);
+                newer += u64::from(relayed == Relayed::Newer);
+                too_old += u64::from(relayed == Relayed::TooOld);
             }
         });
         yield_now().await;
@@ -58,7 +61,7 @@ pub(super) async fn load(host: Arc<Host>, body: Bytes) -> Response {
     if !is_safe.await {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, disk_fails(&host));
     }
-    Json(json!({ "taken": lines, "newer": newer })).into_response()
+    Json(json!({ "taken": lines, "newer": newer, "too_old": too_old })).into_response()
 }
 
 fn lines_of(body: &[u8]) -> impl Iterator<Item = &[u8]> {

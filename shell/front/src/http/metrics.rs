@@ -2,7 +2,7 @@
 
 use crate::host::Host;
 use crate::process::Process;
-use herd_node::{AuditReport, Counters, DELAY_BOUNDS_NS, Histogram, PeerState, PeerStatus};
+use herd_node::{ComparisonReport, Counters, DELAY_BOUNDS_NS, Histogram, PeerState, PeerStatus};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
@@ -34,13 +34,19 @@ impl fmt::Debug for Readout {
 
 impl Collector for Readout {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let (counters, clients, peers, audits) = self.host.enter(|node, _now| {
+        let (counters, clients, peers, comparisons, incarnations) = self.host.enter(|node, _now| {
             let peers: Vec<_> = node.peers().collect();
-            (node.counters().clone(), node.clients(), peers, node.audits())
+            let comparisons = node.comparisons();
+            (node.counters().clone(), node.clients(), peers, comparisons, node.incarnations())
         });
         let out = &mut Out { encoder: &mut encoder };
         write_node(out, &counters, clients)?;
-        write_audits(out, &audits)?;
+        out.gauge(
+            "geoherd_incarnations",
+            "Streams known here, one for each incarnation of a server that has not ended",
+            incarnations as u64,
+        )?;
+        write_comparisons(out, &comparisons)?;
         write_peers(out, &peers)?;
         self.write_clients(out)?;
         self.write_storage(out)?;
@@ -111,12 +117,12 @@ fn write_node(out: &mut Out<'_, '_>, counters: &Counters, clients: usize) -> fmt
     )
 }
 
-fn write_audits(out: &mut Out<'_, '_>, audits: &AuditReport) -> fmt::Result {
-    out.counter("geoherd_audit_rounds", "Comparisons with neighbours", audits.rounds)?;
+fn write_comparisons(out: &mut Out<'_, '_>, comparisons: &ComparisonReport) -> fmt::Result {
+    out.counter("geoherd_audit_rounds", "Comparisons with peers", comparisons.rounds)?;
     out.counter(
         "geoherd_audit_repairs",
-        "Records issued again because a comparison found them missing at a neighbour: each is an alarm",
-        audits.repairs,
+        "Records that a comparison found missing although they had been confirmed: each is an alarm",
+        comparisons.repairs,
     )
 }
 
@@ -141,20 +147,30 @@ fn write_peers(out: &mut Out<'_, '_>, peers: &[PeerStatus]) -> fmt::Result {
 /// Name, help, and where the value stands.
 type PeerMetric<T> = (&'static str, &'static str, fn(&PeerStatus) -> T);
 
-const PEER_COUNTERS: [PeerMetric<u64>; 5] = [
-    ("geoherd_peer_records_sent", "Records sent to a neighbour", |p| p.counters.records_sent),
-    ("geoherd_peer_records_received", "Records received from a neighbour, newer or not", |p| {
+const PEER_COUNTERS: [PeerMetric<u64>; 7] = [
+    ("geoherd_peer_records_sent", "Records sent to a peer", |p| p.counters.records_sent),
+    ("geoherd_peer_records_received", "Records received from a peer, newer or not", |p| {
         p.counters.records_received
     }),
-    ("geoherd_peer_bytes_sent", "Bytes sent to a neighbour", |p| p.counters.bytes_sent),
-    ("geoherd_peer_bytes_received", "Bytes received from a neighbour", |p| {
+    ("geoherd_peer_bytes_sent", "Bytes sent to a peer", |p| p.counters.bytes_sent),
+    ("geoherd_peer_bytes_received", "Bytes received from a peer", |p| {
         p.counters.bytes_received
     }),
-    ("geoherd_link_established", "Times a link to a neighbour came up", |p| p.counters.links_up),
+    ("geoherd_link_established", "Times a link to a peer came up", |p| p.counters.links_up),
+    (
+        "geoherd_link_timeouts",
+        "Links to a peer that ended because nothing came for too long",
+        |p| p.counters.timeouts,
+    ),
+    (
+        "geoherd_peer_faults",
+        "Links to a peer that ended because it broke the protocol",
+        |p| p.counters.faults,
+    ),
 ];
 
 const PEER_GAUGES: [PeerMetric<f64>; 2] = [
-    ("geoherd_link_up", "Whether the link to a neighbour is up", |peer| {
+    ("geoherd_link_up", "Whether the link to a peer is up", |peer| {
         f64::from(u8::from(matches!(peer.state, PeerState::Up | PeerState::CatchingUp)))
     }),
     ("geoherd_link_round_trip_seconds", "The last round trip measured on a link", |peer| {
