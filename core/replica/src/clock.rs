@@ -79,6 +79,18 @@ impl Replica {
         record.received_ns <= self.expired_ns(record.tombstone, now)
     }
 
+    /// Whether a record is not even kept: it was received before the last step at which all servers erase.
+    pub(crate) fn is_past(&self, record: &Record<'_>, now: UnixTime) -> bool {
+        record.received_ns <= self.erased_ns(record.tombstone, now)
+    }
+
+    /// What was received up to then is erased by now where clocks are right.
+    pub(crate) fn erased_ns(&self, tombstone: bool, now: UnixTime) -> i64 {
+        let reports = now.nanos().saturating_sub(self.expired_ns(false, now)).max(1);
+        let step = (reports / i64::from(self.settings.tuning.erase_steps.max(1))).max(1);
+        self.expired_ns(tombstone, now).div_euclid(step).saturating_mul(step)
+    }
+
     /// Whether a record is further ahead than any right clock can make it: it is not due yet.
     pub(crate) fn is_future(&self, record: &Record<'_>, now: UnixTime) -> bool {
         if self.faults.make(crate::faults::Mutant::FutureShown) {

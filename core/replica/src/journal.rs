@@ -89,18 +89,22 @@ impl Replica {
     ) -> Option<Told> {
         let mut cursor = self.journals.kept.get(&id)?.cursor;
         let mut has_room = true;
-        while has_room && let Some(key) = self.changes.next(&mut cursor, &self.table) {
+        let mut slots_left = self.settings.tuning.walked_max.max(1);
+        while has_room
+            && let Some(key) = self.changes.next(&mut cursor, &mut slots_left, &self.table)
+        {
             let records = self.table.record(key).into_iter().chain(self.table.future(key));
             for record in records {
                 has_room &= take(&record);
             }
         }
+        let is_all = has_room && slots_left > 0;
         let journal = self.journals.kept.get_mut(&id)?;
         journal.cursor = cursor;
-        journal.waiting = has_room;
+        journal.waiting = is_all;
         let early = self.faults.make(Mutant::JournaledEarly);
         let upto = if early { self.changes.last() } else { cursor.reached() };
-        Some(Told { upto, is_all: has_room })
+        Some(Told { upto, is_all })
     }
 
     /// What a journal was handed is persisted, and would be read after a crash.

@@ -198,7 +198,7 @@ impl Replica {
 
     fn next_change(&mut self, cursor: &mut Cursor) -> Option<KeyIx> {
         self.changes.keep();
-        self.changes.next(cursor, &self.table)
+        self.changes.next(cursor, &mut { u32::MAX }, &self.table)
     }
 
     // ---- clients ----
@@ -283,7 +283,7 @@ impl Replica {
     /// A record that was read from a disk, before any link is opened. Stored if it is greater than what is stored
     /// and has not expired; no stream carries it.
     pub fn load(&mut self, record: Record<'_>, now: Now) {
-        if !self.has_expired(&record, now.unix) {
+        if !self.is_past(&record, now.unix) {
             self.put(self.table.find(record.key), record, None, None, now);
         }
     }
@@ -477,18 +477,23 @@ impl Replica {
         else {
             return;
         };
-        self.drop_stream(at);
+        let is_settled = self.drop_stream(at);
         self.stats.origins_ended += 1;
         self.event(Event::OriginEnded { server: server.into(), incarnation });
-        self.compare_all_soon(now);
-        self.hint_others(None, now);
+        if !is_settled {
+            self.compare_all_soon(now);
+            self.hint_others(None, now);
+        }
     }
 
-    fn drop_stream(&mut self, at: OriginIx) {
-        self.streams.drop_stream(at);
+    /// Drops a stream; true if all peers hold everything that is held of it.
+    fn drop_stream(&mut self, at: OriginIx) -> bool {
         self.links.forget_stream(at);
+        let Some(stream) = self.streams.drop_stream(at) else { return true };
+        let is_settled = stream.log.len() == 0 && stream.seen <= stream.version;
         // What it labeled, only buckets carry from now on.
-        self.unlabeled += 1;
+        self.unlabeled += u64::from(!is_settled);
+        is_settled
     }
 
     /// Goes on as another incarnation: the same records, and an own stream that begins again. Links must have been

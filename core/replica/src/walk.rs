@@ -70,11 +70,8 @@ impl Replica {
     }
 
     fn begin_pass(&mut self, now: Now) {
-        let reports = self.expired_ns(false, now.unix);
-        let lifetime = now.unix.nanos().saturating_sub(reports).max(1);
-        let step = (lifetime / i64::from(self.settings.tuning.erase_steps.max(1))).max(1);
-        let round = |ns: i64| ns.div_euclid(step).saturating_mul(step);
-        let (reports, tombstones) = (round(reports), round(self.expired_ns(true, now.unix)));
+        let reports = self.erased_ns(false, now.unix);
+        let tombstones = self.erased_ns(true, now.unix);
         let is_even = self.clock.even_for(now.instant) >= self.settings.tuning.erase_after
             || self.faults.make(Mutant::EraseAtOnce);
         let erases = is_even && reports > self.walk.cutoff_ns;

@@ -119,7 +119,7 @@ impl Replica {
             State::Idle if link.greeted && is_ready && link.receiver.due <= now.instant => {
                 // What is being erased differs by nature; a round that must be whole does not wait for it.
                 if link.receiver.full || !is_walking {
-                    link.receiver.state = State::Begin;
+                    link.receiver.begin(now.instant + self.settings.tuning.compare_every);
                 }
                 wakes = true;
             }
@@ -127,14 +127,14 @@ impl Replica {
             State::Begin => wakes = true,
             State::Asked { since, .. } => {
                 if now.instant.since(*since) >= self.settings.tuning.compare_stalled_after {
-                    link.receiver.state = State::Idle;
+                    link.receiver.give_up(now.instant);
                 }
             }
             State::Working(work) => {
                 wakes = true;
                 if now.instant.since(work.progressed) >= self.settings.tuning.compare_stalled_after
                 {
-                    link.receiver.state = State::Idle;
+                    link.receiver.give_up(now.instant);
                     self.links.taken.release_all(id);
                 }
             }
@@ -186,19 +186,14 @@ impl Replica {
     // ---- the answering side ----
 
     fn compared_with(&mut self, id: LinkId, token: u64, cutoff_ns: i64, root: u64) {
-        let (ours, unlabeled) = (self.table.sums.root(), self.unlabeled);
+        let unlabeled = self.unlabeled;
         let Some(link) = self.links.open.get_mut(&id) else { return };
         link.donor.peer_cutoff_ns = cutoff_ns;
         link.donor.asked = Some((token, unlabeled));
         // What an earlier question left open is not waited for any more.
         link.donor.answers.clear();
         link.donor.weight = 0;
-        let same = root == ours;
-        link.donor.answers.push_back(if same {
-            Answer::Same { token }
-        } else {
-            Answer::Ranges { token }
-        });
+        link.donor.answers.push_back(Answer::Root { token, root });
         self.wake(id);
     }
 
@@ -270,7 +265,7 @@ impl Replica {
         }
         link.receiver.verdict =
             Some(Verdict { at: now.instant, ranges_differing: differing.len() });
-        let full = link.receiver.full;
+        let full = link.receiver.is_full;
         let mut ranges: VecDeque<u8> = differing.iter().copied().collect();
         if !full {
             // A sample, another one each time.
@@ -414,11 +409,10 @@ impl Replica {
         let streams = &self.streams;
         let Some(link) = self.links.open.get_mut(&id) else { return };
         link.receiver.state = State::Idle;
-        let was_full = std::mem::replace(&mut link.receiver.full, false) || raises;
+        let was_full = link.receiver.is_full || raises;
         if was_full {
             link.receiver.compared = Some(token);
         }
-        link.receiver.due = now.instant + self.settings.tuning.compare_every;
         let closed: Vec<_> = link
             .gaps
             .iter()
@@ -457,7 +451,11 @@ impl Replica {
                 stream.serves_from = stream.serves_from.max(version);
             }
             self.busy = true;
+            if !self.faults.make(Mutant::BucketsServed) {
+                self.links.open_gaps(at, version);
+            }
             self.stir(at);
+            self.wake_all();
         }
     }
 }
@@ -565,11 +563,11 @@ impl<S: Sink> Out<'_, S> {
         while self.put < turn_ends && !self.sink.is_full() {
             let Some(answer) = self.link.donor.answers.pop_front() else { return };
             match answer {
-                Answer::Same { token } => {
+                Answer::Root { token, root } if root == self.table.sums.root() => {
                     let versions = self.numbered_versions();
                     self.put(&Message::Same { token, versions });
                 }
-                Answer::Ranges { token } => {
+                Answer::Root { token, .. } => {
                     let versions = self.numbered_versions();
                     let (cutoff_ns, sums) = (self.cutoff_ns, self.table.sums.ranges().to_vec());
                     self.put(&Message::Ranges { token, cutoff_ns, versions, sums });

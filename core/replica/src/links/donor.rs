@@ -22,10 +22,9 @@ pub(crate) struct Donor {
 
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// The roots are the same.
-    Same { token: u64 },
-    /// They are not: all ranges.
-    Ranges { token: u64 },
+    /// The other side's root: that it is the same, or all ranges. Decided when it is sent, so that versions and sums
+    /// are of one moment.
+    Root { token: u64, root: u64 },
     /// The buckets of one range.
     Buckets { range: u8 },
     /// What the other side lacks of one bucket, from what it listed.

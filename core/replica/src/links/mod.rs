@@ -74,6 +74,21 @@ impl Links {
         linked.chain(recent).min().unwrap_or(own).min(own)
     }
 
+    /// A stream is held up to a version that was not reached by its labels: who lacks it does not get it from this
+    /// server's log, and no commit may say so.
+    pub(crate) fn open_gaps(&mut self, at: OriginIx, version: u64) {
+        for link in self.open.values_mut() {
+            let held = link.peer_versions.number(at);
+            let Some(subscription) = link.subscriptions.get_mut(at) else { continue };
+            if held >= version {
+                subscription.committed = subscription.committed.max(held);
+            } else {
+                subscription.gap = Some(version);
+                link.gaps_due.insert(at, version);
+            }
+        }
+    }
+
     /// Whether some peer holds what only buckets bring: then all of them share that work.
     pub(crate) fn has_gaps(&self) -> bool {
         self.open.values().any(|link| link.gaps.iter().next().is_some())

@@ -17,8 +17,10 @@ use std::collections::{BTreeMap, VecDeque};
 pub(crate) struct Receiver {
     /// When the next round begins.
     pub(crate) due: Instant,
-    /// Whether it looks into everything that differs, or into a sample.
+    /// Whether it is to look into everything that differs, or into a sample.
     pub(crate) full: bool,
+    /// Whether the one that is under way does.
+    pub(crate) is_full: bool,
     pub(crate) state: State,
     /// A full round has ended on this link.
     pub(crate) first_done: bool,
@@ -72,11 +74,26 @@ impl Receiver {
         Self {
             due: now,
             full: true,
+            is_full: false,
             state: State::Idle,
             first_done: false,
             compared: None,
             verdict: None,
         }
+    }
+
+    /// A round begins; what happens from now on is a matter of the next.
+    pub(crate) fn begin(&mut self, next_due: Instant) {
+        self.is_full = std::mem::take(&mut self.full);
+        self.due = next_due;
+        self.state = State::Begin;
+    }
+
+    /// The round that is under way does not come to its end.
+    pub(crate) fn give_up(&mut self, now: Instant) {
+        self.full |= self.is_full;
+        self.due = now;
+        self.state = State::Idle;
     }
 
     pub(crate) fn work(&mut self) -> Option<&mut Work> {

@@ -5,7 +5,7 @@ use crate::herd::Herd;
 use crate::ids::{KeyIx, Label, OriginIx};
 use crate::links::link::{Link, SendMode, Subscription};
 use crate::links::receiver::RangesTaken;
-use crate::output::{ReplicaStats, Sink};
+use crate::output::{Output, ReplicaStats, Sink};
 use crate::replica::Replica;
 use crate::settings::Settings;
 use crate::streams::{Stream, Streams};
@@ -34,6 +34,7 @@ impl Replica {
             stats: &mut self.stats,
             now,
             put: 0,
+            scan_left: self.settings.tuning.walked_max.max(1),
         };
         out.greet();
         out.pending_subscriptions();
@@ -45,11 +46,15 @@ impl Replica {
             let before = out.put;
             out.streams();
             out.donate();
-            if out.put == before || out.sink.is_full() {
+            if out.put == before || out.sink.is_full() || out.scan_left == 0 {
                 break;
             }
         }
-        out.link.waiting = out.put == 0;
+        let is_scanning = out.scan_left == 0;
+        out.link.waiting = out.put == 0 && !is_scanning;
+        if out.put == 0 && is_scanning {
+            self.outputs.push_back(Output::Transmit(id));
+        }
     }
 }
 
@@ -67,6 +72,8 @@ pub(super) struct Out<'a, S> {
     pub(super) stats: &'a mut ReplicaStats,
     pub(super) now: Now,
     pub(super) put: usize,
+    /// Slots that a scan may still look at before others get the lock.
+    scan_left: u32,
 }
 
 impl<S: Sink> Out<'_, S> {
@@ -236,6 +243,10 @@ impl<S: Sink> Out<'_, S> {
                 }
                 SendMode::Scan { ref mut next, base, start, version } => {
                     if *next < self.table.slots() {
+                        if self.scan_left == 0 {
+                            return false;
+                        }
+                        self.scan_left -= 1;
                         let key = KeyIx(*next);
                         *next += 1;
                         let label =

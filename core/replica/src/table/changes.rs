@@ -73,13 +73,23 @@ impl Changes {
         Cursor { scanned: true, change: self.last(), slot: 0 }
     }
 
-    /// The next key of a follower.
-    pub(crate) fn next(&self, cursor: &mut Cursor, table: &Table) -> Option<KeyIx> {
+    /// The next key of a follower, which looks at no more than `slots_left` slots to find one; none there means that
+    /// it has to ask again.
+    pub(crate) fn next(
+        &self,
+        cursor: &mut Cursor,
+        slots_left: &mut u32,
+        table: &Table,
+    ) -> Option<KeyIx> {
         if !cursor.scanned {
             if cursor.slot == 0 {
                 cursor.change = self.last();
             }
             while cursor.slot < table.slots() {
+                if *slots_left == 0 {
+                    return None;
+                }
+                *slots_left -= 1;
                 let key = KeyIx(cursor.slot);
                 cursor.slot += 1;
                 if table.record(key).is_some() || table.future(key).is_some() {
