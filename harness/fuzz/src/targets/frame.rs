@@ -1,69 +1,89 @@
-//! The bytes between two servers: [`herd_proto::peer::Message`], and a node that must bear whatever a
-//! neighbour says after its hello.
+//! The bytes between two servers: [`herd_proto::peer`], and a node that must bear whatever a peer sends after
+//! its hello.
+//!
+//! An input is the body of a batch, so that its checksum is right and the frames in it are reached. The same
+//! bytes are also read as batches, where nearly all of them end at the first header.
 
 use herd_node::{
     DialRole, Dialect, Event, LinkId, Node, Output, PeerSettings, Redundancy, Settings,
 };
-use herd_proto::peer::{Decoded, FRAME_BYTES_MAX, Message};
+use herd_proto::peer::{
+    BATCH_BYTES_MAX, BatchWriter, Decoded, FRAME_BYTES_MAX, Message, decode_batch, write_batch,
+};
 use herd_proto::{Instant, Now, UnixTime, Versions};
 use std::time::Duration;
 
-/// Pieces of the language: heads of frames, an origin, and numbers at the ends of their ranges.
+/// Pieces of the language: whole frames, an origin, fields of a record, and numbers at the ends of their
+/// ranges.
 pub const DICTIONARY: &[&str] = &[
-    "\u{1}\0\0\0",
-    "\u{2}\0\0\0",
-    "\u{4}\0\0\0",
-    "\u{8}\0\0\0\r",
-    "\u{2}\0\0\0\"\0",
-    "\0\0\u{4}\0",
-    "\u{1}\0\0\0\u{7f}",
-    "\u{4}Hill",
-    "rkiwi",
-    "Hill +1+2 3 +0.5",
+    "\u{1}\u{7f}",
+    "\u{4}\u{30}\0\u{1}\0",
+    "\u{3}\u{31}\0\u{2}",
+    "\u{2}\u{32}\0",
+    "\u{1}\u{4}Hill",
+    "\u{6}rkiwi",
+    "\u{10}Hill +1+2 3 +0.5",
+    "\0\0\0\0\0\0\0\0",
     "\0",
     "\u{7f}",
 ];
 
-/// Sizes of the pieces in which the bytes arrive. Zero: all at once.
-const PIECE_BYTES: [usize; 3] = [0, 1, 7];
+/// Numbers of bytes that arrive at once, beside all of them.
+const PIECE_BYTES: [usize; 2] = [1, 7];
 
-/// What was read is the same when it was written and read again, and takes no more room; a node that
-/// hears it makes the same of it however the bytes arrive.
+/// A decoded message is the same when it is encoded and decoded again, and takes no more room; what a node
+/// does with a batch does not depend on how its bytes arrive, and what the node sends is well-formed.
 ///
 /// # Panics
 ///
 /// When that does not hold.
 pub fn target(data: &[u8]) {
-    let mut rest = data;
-    while let Ok(Some((decoded, taken))) = Message::decode(rest) {
-        assert!(taken > 4 && taken <= 4 + FRAME_BYTES_MAX, "{taken} bytes");
-        if let Decoded::Message(message) = decoded {
-            let mut bytes = Vec::new();
-            message.encode(&mut bytes);
-            // A number may come with needless zeros, and is never written with them.
-            assert!(bytes.len() <= taken, "{message:?} has grown");
-            let whole = bytes.len();
-            assert_eq!(Message::decode(&bytes), Ok(Some((Decoded::Message(message), whole))));
+    let mut batch = Vec::new();
+    write_batch(data, &mut batch);
+    assert_eq!(batch.is_empty(), data.is_empty() || data.len() > BATCH_BYTES_MAX);
+    decode(&batch);
+    decode(data);
+    for input in [&batch, data] {
+        let whole = receive(input, input.len().max(1));
+        for piece in PIECE_BYTES {
+            assert_eq!(receive(input, piece), whole, "in pieces of {piece}");
         }
-        rest = rest.split_at(taken).1;
-    }
-    let whole = hear(data, 0);
-    for piece in PIECE_BYTES {
-        assert_eq!(hear(data, piece), whole, "in pieces of {piece}");
     }
 }
 
-/// What a node says of `data` on a link, and how many clients it then knows.
-fn hear(data: &[u8], piece: usize) -> (Vec<Event>, usize) {
+/// Decodes all batches.
+fn decode(mut bytes: &[u8]) {
+    while let Ok(Some((batch, taken))) = decode_batch(bytes) {
+        let mut frames = batch.frames();
+        for frame in frames.by_ref() {
+            if let Ok(Decoded::Message(message)) = frame {
+                encode_again(&message);
+            }
+        }
+        assert_eq!(frames.next(), None, "an error ends a batch");
+        bytes = bytes.split_at(taken).1;
+    }
+}
+
+fn encode_again(message: &Message<'_>) {
+    let mut bytes = Vec::new();
+    BatchWriter::new(&mut bytes).push(message);
+    let (batch, taken) = decode_batch(&bytes).expect("we encode well").expect("and to the end");
+    assert!(taken == bytes.len() && taken <= FRAME_BYTES_MAX + 11, "{taken} bytes");
+    let again: Vec<_> = batch.frames().collect();
+    assert_eq!(again, [Ok(Decoded::Message(message.clone()))]);
+}
+
+/// What a node reports of `data` on a link, and how many clients it then knows.
+fn receive(data: &[u8], piece: usize) -> (Vec<Event>, usize) {
     let now =
         Now { instant: Instant::from_nanos(0), unix: UnixTime::from_nanos(1_700_000_000 << 30) };
     let mut node = Node::new(settings(), now);
     let link = node.handle_accepted(now);
     let mut events = Vec::new();
-    let size = if piece == 0 { data.len().max(1) } else { piece };
     node.handle_link_input(link, b"GEOHERD/1 news A 1 -\n", now);
     drain(&mut node, &mut events);
-    for piece in data.chunks(size) {
+    for piece in data.chunks(piece) {
         node.handle_link_input(link, piece, now);
         drain(&mut node, &mut events);
     }
@@ -79,20 +99,21 @@ fn drain(node: &mut Node, events: &mut Vec<Event>) {
     }
 }
 
-/// Whatever the node says is frames, and has an end.
+/// All that the node sends is a hello and batches, and has an end.
 fn transmit(node: &mut Node, link: LinkId, now: Now) {
-    let mut said = Vec::new();
+    let mut sent = Vec::new();
     loop {
-        let before = said.len();
-        node.poll_transmit(link, &mut said, 4096, now);
-        if said.len() == before {
+        let before = sent.len();
+        node.poll_transmit(link, &mut sent, 4096, now);
+        if sent.len() == before {
             break;
         }
     }
-    let end = said.iter().position(|&b| b == b'\n').expect("it has said hello");
-    let mut rest = said.split_at(end + 1).1;
+    let end = sent.iter().position(|&b| b == b'\n').expect("it has sent its hello");
+    let mut rest = sent.split_at(end + 1).1;
     while !rest.is_empty() {
-        let (_, taken) = Message::decode(rest).expect("it speaks well").expect("and to the end");
+        let (batch, taken) = decode_batch(rest).expect("sound batches").expect("and whole ones");
+        assert!(batch.frames().all(|frame| frame.is_ok()), "of frames that are known");
         rest = rest.split_at(taken).1;
     }
 }
@@ -107,13 +128,14 @@ pub(super) fn settings() -> Settings {
         peers: vec![PeerSettings {
             name: "A".to_owned(),
             dialect: Dialect::Native,
-            role: DialRole::Knock,
+            role: DialRole::Once,
             dead_after: 3 * second,
         }],
         members: ["A", "B"].map(Into::into).into(),
         frames: Versions::CURRENT,
         redundancy: Redundancy::Ways(1),
         forget_after: 600 * second,
+        horizon: 30 * 24 * 3600 * second,
         expire_after: None,
         future_skew_max: 60 * second,
         ceiling: herd_node::Ceiling::default(),
