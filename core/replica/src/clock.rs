@@ -18,11 +18,13 @@ pub(crate) struct Clock {
     last: Now,
     even_since: Instant,
     agrees: bool,
+    /// What the wall clock showed when it was last set, or first read.
+    pub(crate) set_at: UnixTime,
 }
 
 impl Clock {
     pub(crate) fn new(now: Now) -> Self {
-        Self { last: now, even_since: now.instant, agrees: true }
+        Self { last: now, even_since: now.instant, agrees: true, set_at: now.unix }
     }
 
     /// Looks at both clocks; true if the wall clock was set back since the last look.
@@ -44,6 +46,14 @@ impl Clock {
     }
 }
 
+/// No clock that a peer would have linked to was so far ahead.
+const AHEAD_MAX: Duration = Duration::from_hours(24);
+
+/// The later of a record's times: its client's, bounded by its first server, and that server's own.
+fn lead_ns(record: &Record<'_>) -> i64 {
+    record.effective_ns.max(record.received_ns)
+}
+
 impl Replica {
     /// Whether the clocks of most linked peers agree with this server's: nothing is erased while they do not.
     pub fn set_clock_agrees(&mut self, agrees: bool) {
@@ -53,6 +63,7 @@ impl Replica {
     /// The wall clock was set; what it makes a matter of the future is found at once.
     pub fn clock_jumped(&mut self, now: Now) {
         self.clock.even_since = now.instant;
+        self.clock.set_at = now.unix;
         self.walk.look_for_futures();
         self.busy = true;
     }
@@ -79,9 +90,11 @@ impl Replica {
         record.received_ns <= self.expired_ns(record.tombstone, now)
     }
 
-    /// Whether a record is not even kept: it was received before the last step at which all servers erase.
-    pub(crate) fn is_past(&self, record: &Record<'_>, now: UnixTime) -> bool {
+    /// Whether a record of a peer is not kept at all: it was received before the last step at which all servers erase,
+    /// or is so far ahead that it would stay for ever.
+    pub(crate) fn is_refused(&self, record: &Record<'_>, now: UnixTime) -> bool {
         record.received_ns <= self.erased_ns(record.tombstone, now)
+            || lead_ns(record) > now.saturating_add(AHEAD_MAX).nanos()
     }
 
     /// What was received up to then is erased by now where clocks are right.
@@ -96,13 +109,13 @@ impl Replica {
         if self.faults.make(crate::faults::Mutant::FutureShown) {
             return false;
         }
-        record.effective_ns > now.saturating_add(2 * self.settings.future_skew_max).nanos()
+        lead_ns(record) > now.saturating_add(2 * self.settings.future_skew_max).nanos()
     }
 
     /// Whether it is so far ahead that it is kept only while nothing else is known of its key.
     pub(crate) fn is_far(&self, record: &Record<'_>, now: UnixTime) -> bool {
         let far = self.settings.tuning.far_future.max(2 * self.settings.future_skew_max);
-        record.effective_ns > now.saturating_add(far).nanos()
+        lead_ns(record) > now.saturating_add(far).nanos()
     }
 
     /// Whether clients are shown a record: it is no tombstone, has not expired, and is due.

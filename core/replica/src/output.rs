@@ -47,9 +47,6 @@ pub enum Fault {
     /// More was asked for at once than a peer may have open.
     #[error("more than {0} digests asked for at once")]
     AskedTooMuch(usize),
-    /// An answer that was not asked for.
-    #[error("an answer that was not asked for")]
-    NotAsked,
 }
 
 /// Something an operator may want to know.

@@ -248,9 +248,14 @@ impl Replica {
     }
 
     /// A record that was stamped by this server while its clock was ahead, and is not due yet by the right one, is
-    /// issued again, bounded by the right one. False if there is none.
+    /// issued again, bounded by the right one. False if there is none, or something newer was received since the clock
+    /// was set right.
     pub fn reissue(&mut self, key: &[u8], now: Now) -> bool {
         let Some(at) = self.table.find(key) else { return false };
+        let is_newer = |stored: Record<'_>| stored.received_ns >= self.clock.set_at.nanos();
+        if self.table.record(at).is_some_and(is_newer) {
+            return false;
+        }
         let Some(future) = self.take_future(at) else { return false };
         let record = future.with_key(key);
         let latest = now.unix.saturating_add(self.settings.future_skew_max).nanos();
@@ -283,7 +288,7 @@ impl Replica {
     /// A record that was read from a disk, before any link is opened. Stored if it is greater than what is stored
     /// and has not expired; no stream carries it.
     pub fn load(&mut self, record: Record<'_>, now: Now) {
-        if !self.is_past(&record, now.unix) {
+        if record.received_ns > self.erased_ns(record.tombstone, now.unix) {
             self.put(self.table.find(record.key), record, None, None, now);
         }
     }
@@ -331,7 +336,7 @@ impl Replica {
         if put.changed {
             self.note_changed(put.key);
             if !is_future && self.table.has_futures() {
-                self.drop_far_future(put.key, now);
+                self.drop_overtaken_future(put.key, now);
             }
         }
         self.busy = true;
@@ -438,18 +443,18 @@ impl Replica {
         incarnation: u64,
         now: Now,
     ) -> Result<Option<OriginIx>, Fault> {
+        let clock = now.unix.nanos().max(0).unsigned_abs();
+        let latest = clock.max(self.herd.incarnation(server));
+        let day = u64::try_from(INCARNATION_AHEAD_MAX.as_nanos()).unwrap_or(u64::MAX);
+        if incarnation > latest.saturating_add(day) {
+            return Err(Fault::IncarnationAhead { server: server.into(), incarnation });
+        }
         let me = &self.settings.origin;
         if *server == *me.server && incarnation != me.incarnation {
             if incarnation > me.incarnation {
                 self.event(Event::LaterIncarnation { incarnation });
             }
             return Ok(None);
-        }
-        let clock = now.unix.nanos().max(0).unsigned_abs();
-        let latest = clock.max(self.herd.incarnation(server));
-        let day = u64::try_from(INCARNATION_AHEAD_MAX.as_nanos()).unwrap_or(u64::MAX);
-        if incarnation > latest.saturating_add(day) {
-            return Err(Fault::IncarnationAhead { server: server.into(), incarnation });
         }
         match self.herd.meet(server, incarnation) {
             Met::Latest => {}

@@ -8,7 +8,7 @@ use crate::faults::Mutant;
 use crate::ids::KeyIx;
 use crate::replica::Replica;
 use crate::table::OwnedRecord;
-use herd_proto::{Instant, Now};
+use herd_proto::{Instant, Now, Record};
 
 #[derive(Debug)]
 pub(crate) struct Walk {
@@ -129,23 +129,27 @@ impl Replica {
     }
 
     /// Whether a record that is not due is kept beside what the key stores.
-    pub(crate) fn keeps_future(
-        &self,
-        key: Option<KeyIx>,
-        record: &herd_proto::Record<'_>,
-        now: Now,
-    ) -> bool {
+    pub(crate) fn keeps_future(&self, key: Option<KeyIx>, record: &Record<'_>, now: Now) -> bool {
         let stored = key.and_then(|key| self.table.record(key));
         if self.faults.make(Mutant::FutureDropped) {
             return stored.is_none();
         }
-        stored.is_none() || !self.is_far(record, now.unix)
+        stored.is_none_or(|stored| !self.is_overtaken(record, &stored, now))
     }
 
-    /// A key has a record that is due: one that is far ahead goes.
-    pub(crate) fn drop_far_future(&mut self, key: KeyIx, now: Now) {
-        let is_far = self.table.future(key).is_some_and(|future| self.is_far(&future, now.unix));
-        if is_far {
+    /// Whether a record that is not due is not worth keeping beside what is stored: it is the same report, issued
+    /// again by a server that was set right, or it is far ahead.
+    fn is_overtaken(&self, future: &Record<'_>, stored: &Record<'_>, now: Now) -> bool {
+        let is_same = (stored.tombstone, stored.value) == (future.tombstone, future.value);
+        is_same || self.is_far(future, now.unix)
+    }
+
+    /// A key has a record that is due: one beside it may have to go.
+    pub(crate) fn drop_overtaken_future(&mut self, key: KeyIx, now: Now) {
+        let (Some(future), Some(stored)) = (self.table.future(key), self.table.record(key)) else {
+            return;
+        };
+        if self.is_overtaken(&future, &stored, now) {
             self.table.take_future(key);
         }
     }

@@ -9,9 +9,9 @@ use crate::ids::Origin;
 use herd_proto::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Names at most that neither the config nor a member's word knows, whoever claims them: a herd has a few guests at
-/// most, and a peer must not fill memory with names.
-const UNKNOWN_NAMES_MAX: usize = 64;
+/// Names at most that the config does not know, whoever claims them: a herd has a few guests at most, and a peer must
+/// not fill memory with names. What a server beyond them writes spreads by buckets, slower.
+const GUESTS_MAX: usize = 64;
 
 /// How far a word has been told: incarnation, counter, whether it says that the server left, and the counter of its
 /// account.
@@ -125,11 +125,7 @@ impl Herd {
                 Met::Ends(before)
             };
         }
-        let unknown = self
-            .names
-            .iter()
-            .filter(|(server, name)| name.member.is_none() && !self.configured.contains(*server));
-        if unknown.count() >= UNKNOWN_NAMES_MAX {
+        if self.guests().count() >= GUESTS_MAX {
             return Met::NoRoom;
         }
         self.names.insert(server.into(), Name { incarnation, member: None });

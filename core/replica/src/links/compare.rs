@@ -10,6 +10,7 @@
 use crate::faults::Mutant;
 use crate::ids::{KeyIx, LinkId, OriginIx};
 use crate::links::donor::Answer;
+use crate::links::intake::in_range;
 use crate::links::receiver::{State, Work};
 use crate::links::send::{Out, record_message};
 use crate::output::{Event, Fault, Sink};
@@ -220,6 +221,7 @@ impl Replica {
     ) -> Result<Vec<(OriginIx, u64)>, Fault> {
         let mut known = Vec::with_capacity(versions.len());
         for &(number, version) in versions {
+            in_range(version)?;
             if let Some(at) = self.known(id, number, now)? {
                 known.push((at, version));
             }
@@ -540,12 +542,15 @@ impl<S: Sink> Out<'_, S> {
         let mut keys = Vec::new();
         for key in self.table.bucket(bucket) {
             let name = key_with(seed, self.table.name(key));
-            let records = self.table.record(key).into_iter().chain(self.table.future(key));
-            keys.extend(records.map(|record| KeyDigest {
+            let digest = |record: Record<'_>, effective_ns| KeyDigest {
                 key: name,
-                effective_ns: record.effective_ns,
+                effective_ns,
                 digest: digest_with(seed, name, &record),
-            }));
+            };
+            let stored = self.table.record(key);
+            keys.extend(stored.map(|record| digest(record, record.effective_ns)));
+            // What is not due hides nothing that is stored elsewhere.
+            keys.extend(self.table.future(key).map(|record| digest(record, i64::MIN)));
             if keys.len() >= KEYS_MAX {
                 keys.truncate(KEYS_MAX);
                 break;
@@ -630,17 +635,12 @@ impl<S: Sink> Out<'_, S> {
         mut listed: Vec<KeyDigest>,
     ) -> Vec<(KeyIx, bool)> {
         listed.sort_unstable_by_key(|item| (item.key, item.effective_ns));
-        let latest = self.now.unix.saturating_add(2 * self.settings.future_skew_max).nanos();
         let lacks = |record: &Record<'_>, name: u64| {
             let start = listed.partition_point(|item| item.key < name);
             let items = listed.get(start..).unwrap_or_default();
             let mut items = items.iter().take_while(|item| item.key == name);
             let digest = digest_with(seed, name, record);
-            // What is not due there hides nothing.
-            !items.any(|item| {
-                let is_greater = item.effective_ns > record.effective_ns;
-                item.digest == digest || is_greater && item.effective_ns <= latest
-            })
+            !items.any(|item| item.digest == digest || item.effective_ns > record.effective_ns)
         };
         let mut keys = Vec::new();
         for key in self.table.bucket(bucket) {

@@ -334,7 +334,7 @@ impl Replica {
         {
             stream.version = stream.version.max(sequence);
         }
-        if self.is_past(&record, now.unix) {
+        if self.is_refused(&record, now.unix) {
             if let Some(stream) = self.streams.get_mut(at) {
                 stream.seen = stream.seen.max(sequence);
             }
@@ -350,7 +350,7 @@ impl Replica {
 
     /// A record came that no stream carries. True if it changed anything.
     pub(super) fn take_unlabeled(&mut self, id: LinkId, record: Record<'_>, now: Now) -> bool {
-        if self.is_past(&record, now.unix) {
+        if self.is_refused(&record, now.unix) {
             return false;
         }
         let key = self.table.find(record.key);
@@ -418,6 +418,6 @@ impl Replica {
     }
 }
 
-fn in_range(number: u64) -> Result<(), Fault> {
+pub(super) fn in_range(number: u64) -> Result<(), Fault> {
     if number > SEQUENCE_MAX { Err(Fault::OutOfRange(number)) } else { Ok(()) }
 }
