@@ -9,6 +9,11 @@ const FREE_BYTES: u64 = 32 * 1024 * 1024;
 /// ...and one is that has grown by so many quarters of what it began with.
 const QUARTERS: u64 = 3;
 
+/// While the old journal grows by a byte, the next one gets so many: then both together take at most three times
+/// what is alive and 64 MB, however much comes in. While the next one, which must get `b` bytes and all that comes
+/// in too, is written, `b` divided by this less one comes in.
+pub const COMPACTION_SHARE: usize = 9;
+
 /// Where room is short, a journal that grew by less than this part of what it began with is not compacted:
 /// nothing else would be done any more.
 const LEAST_PART: u64 = 8;
@@ -99,8 +104,6 @@ mod tests {
     /// Journals under a load without end: the most that two took together, the number of compactions, and
     /// whether the room was used up.
     fn wear(base: u64, bytes_max: Option<u64>) -> (u64, u32, bool) {
-        // As the journal writer does it: while the old file grows by a byte, the next gets so many.
-        const NEXT_SHARE: u64 = 9;
         let limits = limits(bytes_max);
         let (mut live, mut most, mut compactions) = (base, 0, 0);
         // What was written of the next file, and how long the old one was when that was begun.
@@ -115,7 +118,7 @@ mod tests {
             let usage = Usage { live_bytes: live, base_bytes: base, age: Duration::ZERO };
             match &mut next {
                 Some((written, begun)) => {
-                    *written += NEXT_SHARE * piece;
+                    *written += COMPACTION_SHARE as u64 * piece;
                     let whole = base + live - *begun;
                     most = most.max(live + whole.min(*written));
                     if *written > whole {

@@ -25,7 +25,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
-pub use compaction::{Decision, Limits, Usage};
+pub use compaction::{COMPACTION_SHARE, Decision, Limits, Usage};
 pub use disk::Disk;
 pub use examine::{Examined, ExaminedFile, Role, examine};
 pub use identity::{Identity, VERSION};

@@ -81,8 +81,6 @@ pub(crate) fn record_at(bytes: &[u8], key: u64) -> Option<(Record<'_>, usize)> {
 pub struct Batch {
     bytes: Vec<u8>,
     body: Vec<u8>,
-    /// Where the first record begins whose checksum is missing.
-    unsealed: usize,
 }
 
 impl Batch {
@@ -109,12 +107,11 @@ impl Batch {
     /// Removes all records; the memory is kept.
     pub fn clear(&mut self) {
         self.bytes.clear();
-        self.unsealed = 0;
     }
 
     /// The records with their checksums.
     pub(crate) fn sealed(&mut self, key: u64) -> &[u8] {
-        let mut rest = self.bytes.get_mut(self.unsealed..).unwrap_or_default();
+        let mut rest = &mut *self.bytes;
         while let Some((sum, behind)) = rest.split_first_chunk_mut::<4>() {
             let mut reader = Reader(behind);
             let _body = reader.bytes();
@@ -123,7 +120,6 @@ impl Batch {
             *sum = checksum(key, summed);
             rest = next;
         }
-        self.unsealed = self.bytes.len();
         &self.bytes
     }
 }

@@ -21,6 +21,10 @@ use herd_proto::{Record, UnixTime};
 use std::io;
 use std::time::Duration;
 
+/// An incarnation, which is a time in nanoseconds since 1970, is believed if it is at most so far ahead of the
+/// clock. Peers have the same limit.
+const INCARNATION_AHEAD_MAX_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
+
 /// A directory that one process uses.
 #[derive(Debug)]
 pub struct Storage<D> {
@@ -152,14 +156,16 @@ impl<D: Disk> Storage<D> {
         self.copies.stranger(herd, server)
     }
 
-    /// The incarnation of the next start: greater than the last one, whatever the clock says.
+    /// The incarnation of the next start, which the clock proposes: greater than the last one even if the clock
+    /// was set back. But one that is more than a day ahead of the clock was made by a clock that was wrong, and
+    /// no peer accepts it or what follows it.
     pub fn next_incarnation(&self, clock: u64) -> u64 {
-        match &self.current {
-            Some(last) if !self.is(Mutant::IncarnationFromClock) => {
-                clock.max(last.incarnation.saturating_add(1))
-            }
-            _ => clock,
+        let last = self.current.as_ref().map_or(0, |last| last.incarnation);
+        let is_wrong = last > clock.saturating_add(INCARNATION_AHEAD_MAX_NS);
+        if is_wrong || self.is(Mutant::IncarnationFromClock) {
+            return clock;
         }
+        clock.max(last.saturating_add(1))
     }
 
     /// Reads everything and hands over each intact record, in any order, some more than once; the greatest of

@@ -260,11 +260,15 @@ fn faults_in_durability_are_found() {
 }
 
 #[test]
-fn each_start_takes_a_greater_incarnation_whatever_the_clock_says() {
+fn each_start_takes_a_greater_incarnation_even_if_the_clock_was_set_back() {
     let storage = |disk| Storage::open(disk, 1).unwrap();
     assert_eq!(storage(MemoryDisk::default()).next_incarnation(3), 3);
     assert_eq!(storage(directory(1)).next_incarnation(900), 900);
     assert_eq!(storage(directory(1)).next_incarnation(3), 8);
+    // A clock that was wrong does not keep a server out of its herd for good.
+    let mut wrong = storage(directory(1));
+    wrong.start_incarnation(hill(u64::MAX / 2), at(0)).unwrap();
+    assert_eq!(wrong.next_incarnation(9), 9);
     // The head of the journal knows it too.
     let mut disk = directory(1);
     disk.remove("identity").unwrap();
