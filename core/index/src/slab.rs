@@ -5,7 +5,7 @@
 pub(crate) struct Slab<T, const BITS: u32> {
     /// Full pages, and at last one that is being filled. Each is made with all its room at once.
     pages: Vec<Vec<T>>,
-    free: Vec<u32>,
+    free: Stack,
     len: u32,
 }
 
@@ -13,7 +13,7 @@ impl<T, const BITS: u32> Slab<T, BITS> {
     const PER_PAGE: usize = 1 << BITS;
 
     pub(crate) fn new() -> Self {
-        Self { pages: Vec::new(), free: Vec::new(), len: 0 }
+        Self { pages: Vec::new(), free: Stack::default(), len: 0 }
     }
 
     /// Keeps a value and returns its number, a freed one if there is any.
@@ -49,14 +49,14 @@ impl<T, const BITS: u32> Slab<T, BITS> {
 
     /// Numbers in use.
     pub(crate) fn live(&self) -> usize {
-        self.len as usize - self.free.len()
+        self.len as usize - self.free.len
     }
 
     /// Bytes taken, whether used or not.
     pub(crate) fn bytes(&self) -> usize {
         self.pages.len() * Self::PER_PAGE * size_of::<T>()
             + self.pages.capacity() * size_of::<Vec<T>>()
-            + self.free.capacity() * size_of::<u32>()
+            + self.free.bytes()
     }
 }
 
@@ -71,6 +71,46 @@ impl<T, const BITS: u32> std::ops::Index<u32> for Slab<T, BITS> {
 impl<T, const BITS: u32> std::ops::IndexMut<u32> for Slab<T, BITS> {
     fn index_mut(&mut self, at: u32) -> &mut T {
         &mut self.pages[(at >> BITS) as usize][at as usize & (Self::PER_PAGE - 1)]
+    }
+}
+
+/// Numbers of which the last one comes first, in pages: when a million are freed, no step copies them all.
+#[derive(Clone, Debug, Default)]
+struct Stack {
+    /// All but the last are full, and the last may be empty, so that numbers that come and go across the end of a
+    /// page do not allocate each time.
+    pages: Vec<Vec<u32>>,
+    len: usize,
+}
+
+impl Stack {
+    /// 4 KB a page.
+    const PER_PAGE: usize = 1 << 10;
+
+    fn push(&mut self, number: u32) {
+        if self.pages.last().is_none_or(|page| page.len() == Self::PER_PAGE) {
+            // The first page grows as it is needed, since most stacks are short.
+            let room = if self.pages.is_empty() { 0 } else { Self::PER_PAGE };
+            self.pages.push(Vec::with_capacity(room));
+        }
+        if let Some(page) = self.pages.last_mut() {
+            page.push(number);
+            self.len += 1;
+        }
+    }
+
+    fn pop(&mut self) -> Option<u32> {
+        if self.pages.len() > 1 && self.pages.last().is_some_and(Vec::is_empty) {
+            self.pages.pop();
+        }
+        let number = self.pages.last_mut()?.pop()?;
+        self.len -= 1;
+        Some(number)
+    }
+
+    fn bytes(&self) -> usize {
+        let numbers: usize = self.pages.iter().map(Vec::capacity).sum();
+        numbers * size_of::<u32>() + self.pages.capacity() * size_of::<Vec<u32>>()
     }
 }
 
@@ -133,6 +173,32 @@ mod tests {
         assert_eq!(slab.live(), 8);
         assert_eq!((slab.insert(70, 10), slab.insert(30, 10)), (7, 3));
         assert_eq!((slab[7], slab[3], slab.slots()), (70, 30, 10));
+    }
+
+    #[test]
+    fn a_stack_gives_back_what_came_last() {
+        let mut stack = Stack::default();
+        let mut model = Vec::new();
+        // Grows and shrinks by different steps, so that every page's end is crossed both ways.
+        for round in 1..20_u32 {
+            for number in 0..round * 700 {
+                stack.push(number);
+                model.push(number);
+            }
+            for _ in 0..round * 650 {
+                assert_eq!(stack.pop(), model.pop());
+            }
+            assert_eq!(stack.len, model.len());
+            let pages = stack.pages.split_last().map_or(&[][..], |(_, full)| full);
+            assert!(
+                pages.iter().all(|page| page.capacity() == Stack::PER_PAGE),
+                "a page was copied"
+            );
+        }
+        while let Some(number) = model.pop() {
+            assert_eq!(stack.pop(), Some(number));
+        }
+        assert_eq!((stack.pop(), stack.len, stack.pages.len()), (None, 0, 1));
     }
 
     #[test]
