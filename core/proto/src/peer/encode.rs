@@ -1,7 +1,7 @@
 //! Messages to frames.
 
 use super::kind::{self, flags};
-use super::{KEY_BYTES_MAX, KeyDigest, Message, VALUE_BYTES_MAX};
+use super::{KeyDigest, Message};
 use crate::varint::{write_bytes, write_numbers};
 
 impl Message<'_> {
@@ -144,7 +144,6 @@ fn write_long_length(start: usize, length: usize, out: &mut Vec<u8>) {
 /// seconds of their effective time, so the difference is short.
 #[inline]
 fn write_record(key: &[u8], effective_ns: i64, received_ns: i64, value: &[u8], out: &mut Vec<u8>) {
-    debug_assert!(key.len() <= KEY_BYTES_MAX && value.len() <= VALUE_BYTES_MAX);
     write_fixed(&[effective_ns.cast_unsigned()], out);
     write_numbers([zigzag(received_ns.wrapping_sub(effective_ns))], out);
     write_bytes(key, out);

@@ -223,13 +223,16 @@ fn an_error_ends_a_batch() {
 #[test]
 fn fields_beyond_their_bounds_are_errors() {
     let entry = |key: usize, value: usize| {
-        let (key, value) = (vec![b'k'; key], vec![b'v'; value]);
-        // Encoded by hand, since no sender of ours may go beyond the bounds.
-        let mut fields = vec![kind::ENTRY, 1, 1];
-        fields.extend_from_slice(&[0; 9]);
-        crate::varint::write_bytes(&key, &mut fields);
-        crate::varint::write_bytes(&value, &mut fields);
-        checked(&fields)
+        let (key, value) = (&*vec![b'k'; key], &*vec![b'v'; value]);
+        checked_message(&Message::Entry {
+            origin: 1,
+            sequence: 1,
+            key,
+            effective_ns: 0,
+            received_ns: 0,
+            tombstone: false,
+            value,
+        })
     };
     let too_large = |kind, what, found, max| Err(FrameError::TooLarge { kind, what, found, max });
     assert_eq!(entry(KEY_BYTES_MAX, VALUE_BYTES_MAX), Ok(()));
@@ -297,14 +300,6 @@ fn an_error_says_what_was_wrong() {
 
 fn checked_message(message: &Message<'_>) -> Result<(), FrameError> {
     frame(&encoded(message)).map(|_| ())
-}
-
-/// Whether fields behind their type are a frame.
-fn checked(fields: &[u8]) -> Result<(), FrameError> {
-    let mut bytes = Vec::new();
-    write_numbers([fields.len() as u64], &mut bytes);
-    bytes.extend_from_slice(fields);
-    frame(&bytes).map(|_| ())
 }
 
 /// The types that are known, and any others.
