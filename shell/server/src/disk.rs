@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Held by the process that uses the directory.
 const LOCK: &str = "lock";
 
-/// Names and positions of people: nobody else's business.
+/// Names and positions are personal data: only this user may read them.
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
@@ -21,7 +21,7 @@ pub struct OsDisk {
     files: BTreeMap<String, File>,
     /// Locked for as long as it is open; none in a directory that no server has used and that is only read.
     lock: Option<File>,
-    /// Nothing is written, and no file made.
+    /// Nothing is written, and no file is created.
     is_read_only: bool,
 }
 
@@ -37,7 +37,7 @@ pub enum DirectoryError {
 }
 
 impl OsDisk {
-    /// Opens a directory, made if there is none.
+    /// Opens a directory, creating it if there is none.
     ///
     /// # Errors
     ///
@@ -58,8 +58,8 @@ impl OsDisk {
         }
     }
 
-    /// Opens a directory to read it. Nothing in it is changed, and no server starts with it meanwhile; others
-    /// may read it too.
+    /// Opens a directory for reading. Nothing in it is changed, and no server starts with it meanwhile; other
+    /// readers may use it too.
     ///
     /// # Errors
     ///
@@ -67,7 +67,7 @@ impl OsDisk {
     pub fn look_at(path: &Path) -> Result<Self, DirectoryError> {
         let system = |error| DirectoryError::System(path.to_owned(), error);
         let mut disk = Self::unlocked(path, true);
-        // A file of that name would be told as a directory that is missing.
+        // A file of that name would be reported as a missing directory.
         fs::read_dir(path).map_err(system)?;
         let lock = match disk.open_file(LOCK) {
             Ok(lock) => lock,
@@ -88,19 +88,7 @@ impl OsDisk {
         Self { path: path.to_owned(), files: BTreeMap::new(), lock: None, is_read_only }
     }
 
-    /// What tells this directory from a copy of it.
-    pub fn place(&self) -> String {
-        let number = |metadata: io::Result<fs::Metadata>| {
-            metadata.map_or((0, 0), |metadata| (metadata.dev(), metadata.ino()))
-        };
-        let (device, directory) = number(fs::metadata(&self.path));
-        let (_, lock) = number(
-            self.lock.as_ref().map_or_else(|| Err(ErrorKind::NotFound.into()), File::metadata),
-        );
-        format!("{device}:{directory}:{lock}")
-    }
-
-    /// A file that was written to, for another thread that makes it safe: it hears of the same errors.
+    /// A file that was written to, for another thread that syncs it: the same errors are reported there.
     ///
     /// # Errors
     ///
@@ -109,8 +97,8 @@ impl OsDisk {
         self.files.get(name).ok_or(ErrorKind::NotFound)?.try_clone()
     }
 
-    /// Where a file lies that is to be removed, and the file if it is open: its bytes go with whatever holds it
-    /// last.
+    /// The path of a file that is to be removed, and the file if it is open: its bytes are freed when the last
+    /// handle is closed.
     pub(crate) fn let_go(&mut self, name: &str) -> (PathBuf, Option<File>) {
         (self.path.join(name), self.files.remove(name))
     }
@@ -138,13 +126,13 @@ impl OsDisk {
     }
 }
 
-/// That the directory is there lasts. It may have been made just now, or by a process that was killed before
-/// it came to this.
+/// Makes the existence of the directory durable. It may have been created just now, or by a process that was
+/// killed before it came to this.
 fn sync_names_above(path: &Path) -> io::Result<()> {
     for directory in above(path)? {
         match File::open(&directory) {
             Ok(names) => names.sync_all()?,
-            // Who may not look into it has not made anything in it either.
+            // A user who may not read it has not created anything in it either.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
             Err(error) => return Err(error),
         }
@@ -152,7 +140,7 @@ fn sync_names_above(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The directories that a directory lies in, the nearest first, as far as they are on the same disk.
+/// The directories above a directory, the nearest first, as far as they are on the same device.
 fn above(path: &Path) -> io::Result<Vec<PathBuf>> {
     let path = path.canonicalize()?;
     let device = fs::metadata(&path)?.dev();
@@ -164,7 +152,7 @@ fn above(path: &Path) -> io::Result<Vec<PathBuf>> {
 impl Disk for OsDisk {
     fn names(&mut self) -> io::Result<Vec<String>> {
         let names = fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name().into_string()));
-        // A name that is no text is none of ours.
+        // A name that is not UTF-8 is not one of ours.
         names.filter_map(|name| name.map(Result::ok).transpose()).collect()
     }
 
@@ -222,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_directories_above_are_made_safe_up_to_the_disk() {
+    fn all_directories_above_are_synced_up_to_the_mount_point() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("herd").join("Hill");
         drop(OsDisk::open(&path).unwrap());

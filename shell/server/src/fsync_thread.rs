@@ -1,4 +1,4 @@
-//! Makes files safe, and removes them, on a thread of its own: nobody waits for that whose answer need not.
+//! Syncs and removes files on a thread of its own, wherever no reply has to wait for it.
 
 use herd_store::Unsynced;
 use std::fs::{self, File};
@@ -10,33 +10,33 @@ use tracing::warn;
 
 /// The thread, and what it is doing.
 #[derive(Debug)]
-pub(crate) struct Syncer {
-    orders: Sender<Order>,
+pub(crate) struct FsyncThread {
+    jobs: Sender<SyncJob>,
     outcomes: Receiver<(Unsynced, io::Result<()>)>,
     is_busy: bool,
 }
 
-enum Order {
+enum SyncJob {
     Sync(File, Unsynced, Thread),
     Remove(PathBuf, Option<File>),
 }
 
-impl Syncer {
-    /// Starts it. It ends with this value, after what it was told to do.
+impl FsyncThread {
+    /// Starts it. It ends with this value, after the jobs that it was given.
     pub(crate) fn start() -> io::Result<Self> {
-        let (orders, taken) = channel();
+        let (jobs, queue) = channel();
         let (done, outcomes) = channel();
         let work = move || {
-            for order in taken {
-                match order {
-                    Order::Sync(file, unsynced, waiting) => {
+            for job in queue {
+                match job {
+                    SyncJob::Sync(file, unsynced, waiting) => {
                         let outcome = file.sync_data();
                         if done.send((unsynced, outcome)).is_err() {
                             return;
                         }
                         waiting.unpark();
                     }
-                    Order::Remove(path, file) => {
+                    SyncJob::Remove(path, file) => {
                         // The next start would remove it.
                         if let Err(error) = fs::remove_file(&path) {
                             warn!(path = %path.display(), %error, "an old file cannot be removed");
@@ -46,29 +46,29 @@ impl Syncer {
                 }
             }
         };
-        thread::Builder::new().name("syncer".into()).spawn(work)?;
-        Ok(Self { orders, outcomes, is_busy: false })
+        thread::Builder::new().name("fsync".into()).spawn(work)?;
+        Ok(Self { jobs, outcomes, is_busy: false })
     }
 
-    /// Whether it is making a file safe: one at a time.
+    /// Whether it is syncing a file: one at a time.
     pub(crate) fn is_busy(&self) -> bool {
         self.is_busy
     }
 
-    /// Has it make a file safe; this thread is unparked when it has.
+    /// Has it sync a file; this thread is unparked when it is done.
     pub(crate) fn sync(&mut self, file: File, unsynced: Unsynced) -> io::Result<()> {
-        let order = Order::Sync(file, unsynced, thread::current());
-        self.orders.send(order).map_err(|_| ended())?;
+        let job = SyncJob::Sync(file, unsynced, thread::current());
+        self.jobs.send(job).map_err(|_| ended())?;
         self.is_busy = true;
         Ok(())
     }
 
     /// Has it remove a file; `open` is closed with it.
     pub(crate) fn remove(&self, (path, open): (PathBuf, Option<File>)) -> io::Result<()> {
-        self.orders.send(Order::Remove(path, open)).map_err(|_| ended())
+        self.jobs.send(SyncJob::Remove(path, open)).map_err(|_| ended())
     }
 
-    /// What has become of making a file safe, if it is done.
+    /// How the last sync ended, if it has.
     pub(crate) fn outcome(&mut self) -> io::Result<Option<(Unsynced, io::Result<()>)>> {
         if !self.is_busy {
             return Ok(None);
@@ -85,5 +85,5 @@ impl Syncer {
 }
 
 fn ended() -> io::Error {
-    io::Error::other("the thread that makes files safe has ended")
+    io::Error::other("the thread that syncs files has ended")
 }
