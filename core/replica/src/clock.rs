@@ -90,10 +90,11 @@ impl Replica {
         record.received_ns <= self.expired_ns(record.tombstone, now)
     }
 
-    /// Whether a record of a peer is not kept at all: it was received before the last step at which all servers erase,
-    /// or is so far ahead that it would stay for ever.
+    /// Whether a record of a peer is not kept at all: it would be erased here by now, or is so far ahead that it would
+    /// stay for ever.
     pub(crate) fn is_refused(&self, record: &Record<'_>, now: UnixTime) -> bool {
-        record.received_ns <= self.erased_ns(record.tombstone, now)
+        let (reports, tombstones) = self.walk.cutoffs_ns();
+        record.received_ns <= if record.tombstone { tombstones } else { reports }
             || lead_ns(record) > now.saturating_add(AHEAD_MAX).nanos()
     }
 

@@ -40,8 +40,48 @@ pub(crate) struct Journals {
 #[derive(Debug, Default)]
 struct Journal {
     cursor: Cursor,
+    /// What was owed when it was last polled, and what has come since.
+    owed: [Option<Owed>; 2],
     /// Nothing was left when it was last polled.
     waiting: bool,
+}
+
+/// Keys that changed again before the journal had met their last change: that one counts as persisted only with the
+/// next.
+#[derive(Clone, Copy, Debug)]
+struct Owed {
+    /// The least of the changes that were passed over.
+    oldest: u64,
+    /// The greatest that has to be met instead.
+    until: u64,
+}
+
+impl Journals {
+    /// The last change of a key moves on.
+    pub(crate) fn note_moved(&mut self, before: u64, to: u64) {
+        for journal in self.kept.values_mut() {
+            if before > journal.cursor.change() {
+                let owed = journal.owed[1].get_or_insert(Owed { oldest: before, until: to });
+                owed.oldest = owed.oldest.min(before);
+                owed.until = to;
+            }
+        }
+    }
+}
+
+impl Journal {
+    /// Up to where nothing is owed.
+    fn reached(&mut self) -> u64 {
+        let change = self.cursor.change();
+        if self.owed[0].is_some_and(|owed| owed.until <= change) {
+            self.owed = [self.owed[1].take(), None];
+        }
+        if self.owed[0].is_some_and(|owed| owed.until <= change) {
+            self.owed[0] = None;
+        }
+        let oldest = self.owed.iter().flatten().map(|owed| owed.oldest - 1).min();
+        oldest.map_or(u64::MAX, |oldest| oldest).min(self.cursor.reached())
+    }
 }
 
 impl Replica {
@@ -61,7 +101,7 @@ impl Replica {
     fn add_journal(&mut self, cursor: Cursor) -> JournalId {
         let id = JournalId(self.journals.opened);
         self.journals.opened += 1;
-        self.journals.kept.insert(id, Journal { cursor, waiting: false });
+        self.journals.kept.insert(id, Journal { cursor, owed: [None; 2], waiting: false });
         id
     }
 
@@ -87,7 +127,11 @@ impl Replica {
         id: JournalId,
         mut take: impl FnMut(&Record<'_>) -> bool,
     ) -> Option<Told> {
-        let mut cursor = self.journals.kept.get(&id)?.cursor;
+        let journal = self.journals.kept.get_mut(&id)?;
+        if journal.owed[0].is_none() {
+            journal.owed.swap(0, 1);
+        }
+        let mut cursor = journal.cursor;
         let mut has_room = true;
         let mut slots_left = self.settings.tuning.walked_max.max(1);
         while has_room
@@ -103,7 +147,7 @@ impl Replica {
         journal.cursor = cursor;
         journal.waiting = is_all;
         let early = self.faults.make(Mutant::JournaledEarly);
-        let upto = if early { self.changes.last() } else { cursor.reached() };
+        let upto = if early { self.changes.last() } else { journal.reached() };
         Some(Told { upto, is_all })
     }
 

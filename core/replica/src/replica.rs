@@ -285,12 +285,10 @@ impl Replica {
         Applied::Newer
     }
 
-    /// A record that was read from a disk, before any link is opened. Stored if it is greater than what is stored
-    /// and has not expired; no stream carries it.
+    /// A record that was read from a disk, before any link is opened. Stored if it is greater than what is stored;
+    /// no stream carries it. One that has expired is hidden, and erased once the clock has run evenly for long enough.
     pub fn load(&mut self, record: Record<'_>, now: Now) {
-        if record.received_ns > self.erased_ns(record.tombstone, now.unix) {
-            self.put(self.table.find(record.key), record, None, None, now);
-        }
+        self.put(self.table.find(record.key), record, None, None, now);
     }
 
     // ---- storing ----
@@ -345,7 +343,8 @@ impl Replica {
 
     pub(crate) fn note_changed(&mut self, key: KeyIx) {
         self.changed = true;
-        self.changes.note(key, &mut self.table);
+        let (before, to) = self.changes.note(key, &mut self.table);
+        self.journals.note_moved(before, to);
         self.wake_journal();
         if let Some(changed) = self.changed_keys.as_mut().filter(|c| c.last() != Some(&key)) {
             changed.push(key);

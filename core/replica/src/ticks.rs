@@ -134,24 +134,18 @@ impl Replica {
         let forget_after = self.settings.forget_after;
         self.links.forget_recent(forget_after, now.instant);
         let linked: BTreeSet<&str> = self.links.open.values().map(|link| &*link.peer).collect();
-        let is_silent = |server: &str, progressed: Option<Instant>| {
-            let heard = self.herd.last_heard(server).max(progressed);
-            let is_old = heard.is_none_or(|heard| now.instant.since(heard) >= forget_after);
-            !linked.contains(server) && is_old
+        let is_silent = |server: &str, progressed: Instant| {
+            let heard = self.herd.last_heard(server).map_or(progressed, |h| h.max(progressed));
+            !linked.contains(server) && now.instant.since(heard) >= forget_after
         };
         let streams = self.streams.iter().filter(|(at, _)| *at != OriginIx::ME);
         let silent: Vec<_> = streams
-            .filter(|(_, s)| is_silent(&s.origin.server, Some(s.progressed)))
+            .filter(|(_, s)| is_silent(&s.origin.server, s.progressed))
             .map(|(_, stream)| stream.origin.clone())
             .collect();
-        let has_stream = |name: &str| self.streams.iter().any(|(_, s)| *s.origin.server == *name);
-        let guests = self.herd.guests().filter(|name| is_silent(name, None) && !has_stream(name));
-        let gone: Vec<Box<str>> = guests.map(Into::into).collect();
         for origin in silent {
+            self.herd.note_silent(&origin.server);
             self.end_origin(&origin.server, origin.incarnation, now);
-        }
-        for name in gone {
-            self.herd.forget(&name);
         }
     }
 

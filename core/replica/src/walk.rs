@@ -13,8 +13,8 @@ use herd_proto::{Instant, Now, Record};
 #[derive(Debug)]
 pub(crate) struct Walk {
     pass: Option<Pass>,
-    /// Reports that were received up to here are erased.
-    cutoff_ns: i64,
+    /// Reports, and tombstones, that were received up to then are erased.
+    cutoffs_ns: (i64, i64),
     futures_next: KeyIx,
     wants_futures: bool,
 }
@@ -29,12 +29,22 @@ struct Pass {
 
 impl Walk {
     pub(crate) fn new(_now: Instant) -> Self {
-        Self { pass: None, cutoff_ns: i64::MIN, futures_next: KeyIx(0), wants_futures: false }
+        Self {
+            pass: None,
+            cutoffs_ns: (i64::MIN, i64::MIN),
+            futures_next: KeyIx(0),
+            wants_futures: false,
+        }
     }
 
     /// Reports that were received up to here are not in the sums.
     pub(crate) fn cutoff_ns(&self) -> i64 {
-        self.cutoff_ns
+        self.cutoffs_ns.0
+    }
+
+    /// The same, and up to when tombstones are erased.
+    pub(crate) fn cutoffs_ns(&self) -> (i64, i64) {
+        self.cutoffs_ns
     }
 
     /// Whether the sums are being changed by a walk.
@@ -64,8 +74,8 @@ impl Replica {
         if end < self.table.slots() {
             self.walk.pass = Some(Pass { next: end, erase });
             self.busy = true;
-        } else if let Some((cutoff, _)) = erase {
-            self.walk.cutoff_ns = cutoff;
+        } else if let Some(cutoffs) = erase {
+            self.walk.cutoffs_ns = cutoffs;
         }
     }
 
@@ -74,7 +84,7 @@ impl Replica {
         let tombstones = self.erased_ns(true, now.unix);
         let is_even = self.clock.even_for(now.instant) >= self.settings.tuning.erase_after
             || self.faults.make(Mutant::EraseAtOnce);
-        let erases = is_even && reports > self.walk.cutoff_ns;
+        let erases = is_even && reports > self.walk.cutoff_ns();
         if erases || std::mem::take(&mut self.walk.wants_futures) {
             let erase = erases.then_some((reports, tombstones));
             self.walk.pass = Some(Pass { next: 0, erase });

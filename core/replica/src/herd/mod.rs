@@ -34,6 +34,8 @@ pub(crate) struct Herd {
 struct Name {
     /// The latest known; all before it have ended.
     incarnation: u64,
+    /// That one was silent for so long that it counts as ended, until its server itself is heard from again.
+    is_silent: bool,
     member: Option<Member>,
 }
 
@@ -115,20 +117,20 @@ impl Herd {
     pub(crate) fn meet(&mut self, server: &str, incarnation: u64) -> Met {
         if let Some(name) = self.names.get_mut(server) {
             let before = name.incarnation;
-            if incarnation < before {
+            if incarnation < before || incarnation == before && name.is_silent {
                 return Met::Ended;
             }
-            name.incarnation = incarnation;
+            (name.incarnation, name.is_silent) = (incarnation, false);
             return if before == incarnation || before == 0 {
                 Met::Latest
             } else {
                 Met::Ends(before)
             };
         }
-        if self.guests().count() >= GUESTS_MAX {
+        if self.guests().count() >= GUESTS_MAX && !self.forget_silent_guest() {
             return Met::NoRoom;
         }
-        self.names.insert(server.into(), Name { incarnation, member: None });
+        self.names.insert(server.into(), Name { incarnation, ..Name::default() });
         Met::Latest
     }
 
@@ -188,16 +190,33 @@ impl Herd {
         self.names.get(server)?.member.as_ref().map(|member| member.heard)
     }
 
-    /// Forgets a server that is gone for good, but not that its incarnations have ended if the config names it.
-    pub(crate) fn forget(&mut self, server: &str) {
-        if self.configured.contains(server) {
-            return;
+    /// A server was silent for long: its incarnation counts as ended.
+    pub(crate) fn note_silent(&mut self, server: &str) {
+        if let Some(name) = self.names.get_mut(server) {
+            name.is_silent = true;
         }
-        self.names.remove(server);
+    }
+
+    /// Its incarnation that counted as ended says something new, or is linked. True if it had been silent.
+    pub(crate) fn wake(&mut self, origin: &Origin, counter: Option<u64>) -> bool {
+        let Some(name) = self.names.get_mut(&origin.server) else { return false };
+        let last = name.member.as_ref().map_or(0, |member| member.counter);
+        let is_new = counter.is_none_or(|counter| counter > last);
+        let wakes = name.is_silent && name.incarnation == origin.incarnation && is_new;
+        name.is_silent &= !wakes;
+        wakes
+    }
+
+    /// Makes room for another guest.
+    fn forget_silent_guest(&mut self) -> bool {
+        let silent =
+            self.guests().find(|&guest| self.names.get(guest).is_some_and(|n| n.is_silent));
+        let Some(silent) = silent.map(Box::<str>::from) else { return false };
+        self.names.remove(&silent).is_some()
     }
 
     /// Names of servers that no config names.
-    pub(crate) fn guests(&self) -> impl Iterator<Item = &str> {
+    fn guests(&self) -> impl Iterator<Item = &str> {
         self.names.keys().filter(|name| !self.configured.contains(*name)).map(|name| &**name)
     }
 

@@ -67,8 +67,11 @@ impl Replica {
                 }
             }
             Message::Origin { number, server, incarnation } => {
-                let at = self.know(server, incarnation, now)?;
                 let origin = Origin { server: server.into(), incarnation };
+                if self.links.open.get(&id).is_some_and(|link| link.peer == origin.server) {
+                    self.herd.wake(&origin, None);
+                }
+                let at = self.know(server, incarnation, now)?;
                 self.introduced(id, number, origin, at, now)
             }
             Message::Watermark { origin, version } => {
@@ -109,6 +112,7 @@ impl Replica {
                 Ok(())
             }
             Message::Member { origin, counter, about } => {
+                self.wake_origin(id, origin, Some(counter));
                 let at = self.known(id, origin, now)?;
                 self.hear_member(id, at, counter, about, false, now);
                 Ok(())
@@ -153,7 +157,7 @@ impl Replica {
         let known = link.and_then(|link| link.numbers.get(&number));
         match known.ok_or(Fault::UnknownOrigin(number))? {
             (_, Some(at)) => Ok(Some(*at)),
-            // It was silent for long, and is heard from again.
+            // It counted as ended, and does not any more.
             (origin, None) if self.herd.incarnation(&origin.server) == origin.incarnation => {
                 let origin = origin.clone();
                 let at = self.know(&origin.server, origin.incarnation, now)?;
@@ -161,6 +165,14 @@ impl Replica {
                 Ok(at)
             }
             (_, None) => Ok(None),
+        }
+    }
+
+    /// A server that was silent for long is heard from again, by whichever way.
+    fn wake_origin(&mut self, id: LinkId, number: u16, counter: Option<u64>) {
+        let link = self.links.open.get(&id);
+        if let Some((origin, None)) = link.and_then(|link| link.numbers.get(&number)) {
+            self.herd.wake(origin, counter);
         }
     }
 

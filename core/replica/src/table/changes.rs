@@ -20,6 +20,11 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// Changes up to here were met, or lie before the scan.
+    pub(crate) fn change(&self) -> u64 {
+        self.change
+    }
+
     /// Changes up to here were met, and all that was stored before; 0 while it scans.
     pub(crate) fn reached(&self) -> u64 {
         if self.scanned { self.change } else { 0 }
@@ -42,10 +47,10 @@ impl Changes {
         self.log.last().0
     }
 
-    /// What a key stores has changed.
-    pub(crate) fn note(&mut self, key: KeyIx, table: &mut Table) {
+    /// What a key stores has changed. Returns the number of its change before, and of this one; zero for none.
+    pub(crate) fn note(&mut self, key: KeyIx, table: &mut Table) -> (u64, u64) {
         if !self.kept {
-            return;
+            return (0, 0);
         }
         let before = table.change(key);
         table.set_change(key, self.log.next().0);
@@ -54,6 +59,7 @@ impl Changes {
         if before != 0 {
             self.log.retire(Arrival(before), counts(table));
         }
+        (before, self.last())
     }
 
     /// The key whose last change this was is gone.

@@ -374,24 +374,10 @@ impl Table {
         label: Label,
         is_live: impl Fn(&Label) -> bool,
     ) -> Put {
-        let retired = self.retire(key, label.origin, &is_live);
-        self.add_label(key, label, is_live);
+        // The one that is kept with a record speaks of that record alone.
+        let retired = self.retire(key, label.origin, is_live);
+        self.push_extra(key, label);
         Put { key, changed: false, retired }
-    }
-
-    /// Adds a label to a key that has none of its stream.
-    fn add_label(&mut self, key: KeyIx, label: Label, is_live: impl Fn(&Label) -> bool) {
-        let inline = self.label(key).filter(|inline| is_live(inline));
-        if inline.is_some() {
-            self.push_extra(key, label);
-        } else if let Some(stored) = self.stored.get_mut(key.0) {
-            // What is not echoed depends on where the record came from, which is not told by this label.
-            let from = stored.from;
-            stored.set_label(Some(label));
-            if stored.present {
-                stored.from = from;
-            }
-        }
     }
 
     /// Keeps a record that is not due yet, in place of a lesser one. None if no slot is left.
@@ -408,7 +394,7 @@ impl Table {
         };
         let retired = label.and_then(|label| self.retire(key, label.origin, &is_live));
         if let Some(label) = label {
-            self.add_label(key, label, is_live);
+            self.push_extra(key, label);
         }
         let changed = self.future(key).is_none_or(|known| known.rank() < record.rank())
             && self.record(key).is_none_or(|known| known.rank() < record.rank());
