@@ -352,6 +352,7 @@ impl Node {
             peer.counters.records_sent += records;
             peer.counters.bytes_sent += sent as u64;
         }
+        self.after_replica(now);
     }
 
     fn handle_link_line(&mut self, id: LinkId, line: &LinkLine<'_>, now: Now) {

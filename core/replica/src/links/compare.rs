@@ -95,6 +95,9 @@ impl Replica {
         let ids: Vec<_> = self.links.open.keys().copied().collect();
         for id in ids {
             self.tick_receiver(id, now);
+            // What another link brought may have been the last that differed.
+            self.skip_equal_ranges(id);
+            self.finish_if_done(id, now);
         }
     }
 
@@ -142,6 +145,15 @@ impl Replica {
         }
         if wakes {
             self.wake(id);
+        }
+    }
+
+    fn skip_equal_ranges(&mut self, id: LinkId) {
+        let sums = &self.table.sums;
+        let work = self.links.open.get_mut(&id).and_then(|link| link.receiver.work());
+        if let Some(Work { ranges, sums: theirs, .. }) = work {
+            let differs = |range: u8| theirs.get(usize::from(range)) != Some(&sums.range(range));
+            ranges.retain(|&range| differs(range));
         }
     }
 
