@@ -3,8 +3,10 @@
 //! No replica shows a record that no one wrote; what it stores of a key never goes back in rank; what it
 //! claims to hold of a stream it holds; no stream numbers two updates alike.
 
+use crate::plan::nanos;
 use crate::rank::{Rank, key_bytes, key_of, rank_of};
 use crate::report::{Count, Report};
+use crate::world::START_NS;
 use herd_proto::{Now, UnixTime};
 use herd_replica::{Cursor, Origin, Replica};
 use std::collections::BTreeMap;
@@ -23,6 +25,12 @@ pub(crate) struct Oracle {
     accepted: Vec<Vec<Rank>>,
     /// Some server lies: who wrote what is not known.
     pub(crate) has_liar: bool,
+    /// Records that are further ahead of some clock may have been given up.
+    pub(crate) far_future: Option<Duration>,
+    /// The shortest lifetime of a value, if servers differ in it.
+    pub(crate) shortest: Option<Duration>,
+    /// The least wall-clock time at which any server was since the record was written, less virtual time.
+    least_skew_ns: i64,
 }
 
 /// One stream, as its own server wrote it.
@@ -46,7 +54,7 @@ struct Seen {
 /// Whether a record is not due yet by this clock.
 pub(crate) fn is_future(rank: &Rank, now: UnixTime) -> bool {
     let latest = now.saturating_add(2 * FUTURE_SKEW_MAX).nanos();
-    rank.effective_ns > latest
+    rank.effective_ns > latest || rank.received_ns > latest
 }
 
 /// Whether a replica need not store a record: it has expired, or is not due.
@@ -55,15 +63,21 @@ pub(crate) fn is_void(replica: &Replica, key: usize, rank: &Rank, now: Now) -> b
     replica.has_expired(&rank.record(&bytes), now.unix) || is_future(rank, now.unix)
 }
 
+/// Whether a replica keeps this record, or a greater one, beside what it stores, until it is due.
+fn is_set_aside(replica: &Replica, key: usize, rank: &Rank) -> bool {
+    let bytes = key_bytes(key);
+    replica.futures().any(|record| record.key == bytes && rank_of(&record) >= Some(*rank))
+}
+
 /// The rank of what a replica stores under a key.
 pub(crate) fn stored(replica: &Replica, key: usize) -> Option<Rank> {
     replica.get(&key_bytes(key)).as_ref().and_then(rank_of)
 }
 
-/// The rank of what a replica shows under a key.
-pub(crate) fn shown(replica: &Replica, key: usize, now: Now) -> Option<Rank> {
-    let record = replica.get(&key_bytes(key)).filter(|r| replica.is_shown(r, now.unix))?;
-    if record.tombstone { None } else { rank_of(&record) }
+/// The same, unless it has expired. A tombstone counts, though clients are shown nothing.
+pub(crate) fn visible(replica: &Replica, key: usize, now: Now) -> Option<Rank> {
+    let record = replica.get(&key_bytes(key)).filter(|r| !replica.has_expired(r, now.unix))?;
+    rank_of(&record)
 }
 
 impl Oracle {
@@ -102,9 +116,32 @@ impl Oracle {
     pub(crate) fn is_excused(&self, replica: &Replica, key: usize, rank: &Rank, now: Now) -> bool {
         let accepted = self.accepted.get(key).map(Vec::as_slice).unwrap_or_default();
         let start = accepted.partition_point(|other| other < rank);
-        accepted
-            .get(start..)
-            .is_some_and(|greater| greater.iter().any(|other| is_void(replica, key, other, now)))
+        let mut greater = accepted.get(start..).unwrap_or_default().iter();
+        let may_be_gone = |other: &Rank| {
+            is_void(replica, key, other, now)
+                || self.may_be_given_up(other, now)
+                || self.may_have_expired(other, now)
+        };
+        greater.any(may_be_gone) || is_set_aside(replica, key, rank)
+    }
+
+    /// Whether a server with a shorter lifetime than others may have erased a record.
+    fn may_have_expired(&self, rank: &Rank, now: Now) -> bool {
+        let shortest = self.shortest.map_or(i64::MAX, |d| nanos(d).cast_signed());
+        !rank.tombstone && rank.received_ns <= now.unix.nanos().saturating_sub(shortest)
+    }
+
+    /// A server's clock differs from the right one by so much.
+    pub(crate) fn see_skew(&mut self, skew_ns: i64) {
+        self.least_skew_ns = self.least_skew_ns.min(skew_ns);
+    }
+
+    /// Whether a server whose clock was behind may have given up a record that was far ahead of it.
+    fn may_be_given_up(&self, rank: &Rank, now: Now) -> bool {
+        let Some(far) = self.far_future else { return false };
+        let received = rank.received_ns.min(START_NS + now.instant.nanos().cast_signed());
+        let behind = UnixTime::from_nanos(received.saturating_add(self.least_skew_ns));
+        rank.effective_ns > behind.saturating_add(far).nanos()
     }
 
     /// A server has accepted a record from a client, and numbered it in its own stream.
@@ -175,6 +212,9 @@ impl Oracle {
             let Some(record) = replica.poll_change(&mut seen.cursor) else { return Ok(()) };
             let Some((key, rank)) = key_of(record.key).zip(rank_of(&record)) else {
                 if self.has_liar {
+                    // A greater one, forged.
+                    let key = key_of(record.key).and_then(|key| seen.stored.get_mut(key));
+                    key.map(Option::take);
                     continue;
                 }
                 return Err(format!("stores what no one wrote: {record:?}"));
@@ -190,7 +230,7 @@ impl Oracle {
                 return Err(format!("stores of key {key} what no one wrote: {rank:?}"));
             }
             if let Some(before) = before.filter(|before| *before > rank) {
-                if !is_void(replica, key, &before, now) {
+                if !is_void(replica, key, &before, now) && !is_set_aside(replica, key, &before) {
                     return Err(format!("went back on key {key}: from {before:?} to {rank:?}"));
                 }
                 report.count(Count::VoidReplaced);
@@ -254,7 +294,10 @@ impl Oracle {
         for (key, before) in seen.stored.iter().enumerate() {
             let Some(before) = before else { continue };
             let after = stored(replica, key);
-            if after < Some(*before) && !is_void(replica, key, before, now) {
+            if after < Some(*before)
+                && !is_void(replica, key, before, now)
+                && !is_set_aside(replica, key, before)
+            {
                 return Err(format!("server {server} lost {before:?} of key {key}: {after:?}"));
             }
         }
@@ -276,7 +319,14 @@ impl Oracle {
                 break;
             }
             let stored = stored(replica, key);
-            if stored < Some(rank) && !self.is_excused(replica, key, &rank, now) {
+            // A server whose clock was set back may have reissued a lesser one.
+            let is_repeated = |&(later, other, _): &(u64, usize, Rank)| {
+                sequence < later && later <= version && other == key
+            };
+            if stored < Some(rank)
+                && !self.is_excused(replica, key, &rank, now)
+                && !issued.updates.iter().any(is_repeated)
+            {
                 return Err(format!("lacks {sequence}, {rank:?} of key {key}: {stored:?}"));
             }
         }

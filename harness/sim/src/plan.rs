@@ -1,6 +1,7 @@
 //! What happens in one history. A seed decides it before anything runs, so that a failing history can be
 //! shortened.
 
+use crate::oracle::FUTURE_SKEW_MAX;
 use herd_replica::Tuning;
 use std::time::Duration;
 
@@ -313,6 +314,20 @@ impl Plan {
     pub(crate) fn has_clocks(&self) -> bool {
         let jumps = |(_, step): &(Duration, Step)| matches!(step, Step::Jump(..));
         self.skews_s.iter().any(|&skew| skew != 0) || self.steps.iter().any(jumps)
+    }
+
+    /// Whether a record may be so far ahead of some clock, for a while, that a server gives it up.
+    pub(crate) fn has_far_clocks(&self) -> bool {
+        let jump = |(_, step): &(Duration, Step)| match *step {
+            Step::Jump(_, seconds) => seconds,
+            _ => 0,
+        };
+        let jumps = || self.steps.iter().map(jump).chain([0]);
+        let skews = || self.skews_s.iter().copied().chain([0]);
+        let ahead = skews().max().zip(jumps().max()).map_or(0, |(skew, jump)| skew + jump);
+        let behind = skews().min().zip(jumps().min()).map_or(0, |(skew, jump)| skew + jump);
+        let spread = Duration::from_secs((ahead - behind).unsigned_abs()) + FUTURE_SKEW_MAX;
+        spread > self.tuning.far_future
     }
 
     /// Whether some server lies.

@@ -14,16 +14,23 @@ pub(crate) struct Rank {
 /// Bytes of the values of each class; the longest is near the bound of reports.
 const LENGTHS: [usize; 6] = [2, 3, 8, 40, 300, 2000];
 
+/// Classes of values; fewer are used.
+const CLASSES: u16 = 8;
+
 /// Values of one writer.
-const VALUES: u16 = 8;
+const VALUES: u16 = 4096;
 
-/// A value written by no server of its own name.
-const NO_ONE: u16 = 100;
+/// A value that any server may write.
+const ANYONE: u16 = 15;
 
-/// The number of a value of a class, written by a server.
-pub(crate) fn value_of(class: u8, writer: Option<usize>) -> u16 {
-    let writer = writer.map_or(NO_ONE, |writer| u16::try_from(writer).unwrap_or(NO_ONE));
-    writer * VALUES + u16::from(class) % VALUES + 1
+/// The number of a value of a class. One with a writer is told apart from its others by `count`.
+pub(crate) fn value_of(class: u8, writer: Option<usize>, count: u64) -> u16 {
+    let class = u16::from(class) % CLASSES + 1;
+    let Some(writer) = writer.and_then(|writer| u16::try_from(writer).ok()) else {
+        return ANYONE * VALUES + class;
+    };
+    let count = u16::try_from(count % u64::from(VALUES / CLASSES)).unwrap_or(0);
+    writer * VALUES + count * CLASSES + class
 }
 
 /// The server that wrote a value.
@@ -32,7 +39,7 @@ pub(crate) fn writer_of(value: u16) -> usize {
 }
 
 fn length_of(value: u16) -> usize {
-    let class = usize::from(value.saturating_sub(1) % VALUES);
+    let class = usize::from(value.saturating_sub(1) % CLASSES);
     LENGTHS.get(class).copied().unwrap_or(2)
 }
 

@@ -1,6 +1,6 @@
 //! The end of a history: everything is healed, and then all servers must agree, and fall silent.
 
-use crate::oracle::{is_void, shown, stored};
+use crate::oracle::{is_void, stored, visible};
 use crate::plan::{Absence, Time, Trouble, nanos};
 use crate::rank::Rank;
 use crate::report::Count;
@@ -128,12 +128,12 @@ impl World {
         let (first, one) = self.honest().next()?;
         let now = self.now(first);
         for key in 0..self.oracle.keys() {
-            let here = shown(one, key, now);
+            let here = visible(one, key, now);
             for (server, other) in self.honest() {
-                let there = shown(other, key, now);
+                let there = visible(other, key, now);
                 if here != there {
                     return Some(format!(
-                        "server {first} shows {here:?} of key {key}, server {server} {there:?}"
+                        "server {first} holds {here:?} of key {key}, server {server} {there:?}"
                     ));
                 }
             }
@@ -150,15 +150,15 @@ impl World {
             self.sent = Sent::default();
             self.run_for(window)?;
             let sent = self.sent;
+            let is_slow = matches!(self.plan.absent, Some((_, Absence::Mute | Absence::Thin)));
             let is_silent = sent.entries + sent.others + sent.watermarks == 0;
-            if is_silent && self.plan.absent.is_none() {
-                self.check_roots(sent, window)?;
-            }
-            if is_silent || matches!(self.plan.absent, Some((_, Absence::Mute | Absence::Thin))) {
+            let held = self.check_streams();
+            if (is_silent || is_slow) && held.is_ok() {
                 self.report.count(Count::QuietChecks);
-                return self.check_streams();
+                return if is_slow { Ok(()) } else { self.check_roots(sent, window) };
             }
             if self.now_ns >= end {
+                held?;
                 return Err(format!("never silent: in {} s {sent:?}", window / SECOND_NS));
             }
         }

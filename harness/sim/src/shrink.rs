@@ -71,18 +71,12 @@ impl Shrinker {
     }
 
     fn fewer_servers(&mut self) {
-        while self.plan.servers > 2 {
-            let mut plan = self.plan.clone();
-            plan.servers -= 1;
-            let servers = plan.servers;
-            if plan.absent.is_some_and(|(absent, _)| absent == servers) {
-                return;
-            }
-            plan.guest = plan.guest.filter(|&guest| guest < servers);
-            plan.edges.retain(|&Edge { ends: (a, b), .. }| a < servers && b < servers);
-            plan.steps.retain(|(_, step)| step.servers_max().is_none_or(|last| last < servers));
-            if !plan.is_connected() || !self.accept(plan) {
-                return;
+        let mut server = self.plan.servers;
+        while server > 0 && self.plan.servers > 2 {
+            server -= 1;
+            let plan = self.plan.without(server);
+            if plan.is_connected() {
+                self.accept(plan);
             }
         }
     }
@@ -129,36 +123,65 @@ fn kind(failure: &Failure) -> String {
     failure.what.chars().filter(|c| c.is_alphabetic()).take(18).collect()
 }
 
+impl Plan {
+    /// The plan without one server and all that happens to it.
+    fn without(&self, server: usize) -> Self {
+        let renumber =
+            |other: usize| (other != server).then(|| other - usize::from(other > server));
+        let mut plan = self.clone();
+        plan.servers -= 1;
+        let edge = |edge: Edge| {
+            let ends = (renumber(edge.ends.0)?, renumber(edge.ends.1)?);
+            Some(Edge { ends, ..edge })
+        };
+        plan.edges = plan.edges.into_iter().filter_map(edge).collect();
+        plan.absent = plan.absent.and_then(|(absent, what)| Some((renumber(absent)?, what)));
+        plan.guest = plan.guest.and_then(renumber);
+        plan.skews_s.remove(server);
+        plan.disks.remove(server);
+        for (_, step) in &mut plan.steps {
+            // A step that is left out takes its time all the same.
+            *step = step.renumbered(renumber).unwrap_or(Step::EndTwin);
+        }
+        plan
+    }
+}
+
 impl Step {
-    /// The greatest server that it names.
-    fn servers_max(&self) -> Option<usize> {
-        match *self {
-            Self::Write { server, .. }
-            | Self::Burst { server, .. }
-            | Self::Forget { server, .. }
-            | Self::Storm { server, .. }
-            | Self::Twin { of: server, .. }
-            | Self::Crash(server)
-            | Self::Start(server)
-            | Self::Restart(server)
-            | Self::Stop(server)
-            | Self::PowerCut(server)
-            | Self::OtherLifetime(server)
-            | Self::Isolate(server)
-            | Self::Jump(server, _)
-            | Self::TakeOut(server, _)
-            | Self::PutBack(server)
-            | Self::Leave(server)
-            | Self::Disk(server, _) => Some(server),
-            Self::Cut((a, b), _)
-            | Self::Heal((a, b))
-            | Self::Break((a, b))
-            | Self::Double((a, b)) => Some(a.max(b)),
+    /// The same step where servers have other numbers; none if one of its servers has none.
+    fn renumbered(self, number: impl Fn(usize) -> Option<usize>) -> Option<Self> {
+        let both = |(a, b): (usize, usize)| Some((number(a)?, number(b)?));
+        Some(match self {
+            Self::Write { server, key, time, value, relayed } => {
+                Self::Write { server: number(server)?, key, time, value, relayed }
+            }
+            Self::Burst { server, keys } => Self::Burst { server: number(server)?, keys },
+            Self::Forget { server, key } => Self::Forget { server: number(server)?, key },
+            Self::Storm { server, times, every_ms } => {
+                Self::Storm { server: number(server)?, times, every_ms }
+            }
+            Self::Twin { of, same_incarnation } => Self::Twin { of: number(of)?, same_incarnation },
+            Self::Crash(server) => Self::Crash(number(server)?),
+            Self::Start(server) => Self::Start(number(server)?),
+            Self::Restart(server) => Self::Restart(number(server)?),
+            Self::Stop(server) => Self::Stop(number(server)?),
+            Self::PowerCut(server) => Self::PowerCut(number(server)?),
+            Self::OtherLifetime(server) => Self::OtherLifetime(number(server)?),
+            Self::Isolate(server) => Self::Isolate(number(server)?),
+            Self::Jump(server, seconds) => Self::Jump(number(server)?, seconds),
+            Self::TakeOut(server, tellers) => Self::TakeOut(number(server)?, tellers),
+            Self::PutBack(server) => Self::PutBack(number(server)?),
+            Self::Leave(server) => Self::Leave(number(server)?),
+            Self::Disk(server, trouble) => Self::Disk(number(server)?, trouble),
+            Self::Cut(ends, ways) => Self::Cut(both(ends)?, ways),
+            Self::Heal(ends) => Self::Heal(both(ends)?),
+            Self::Break(ends) => Self::Break(both(ends)?),
+            Self::Double(ends) => Self::Double(both(ends)?),
             Self::Split(_)
             | Self::HealAll
             | Self::KillAll { .. }
             | Self::StartAll
-            | Self::EndTwin => None,
-        }
+            | Self::EndTwin => self,
+        })
     }
 }

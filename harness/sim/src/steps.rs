@@ -113,7 +113,8 @@ impl World {
         };
         // Only values with a writer can be reissued by it; others may be equal at two servers.
         let writer = self.plan.has_clocks() && !relayed;
-        let value = value_of(value, writer.then_some(self.servers[server].name));
+        let count = self.report.of(Count::Updates);
+        let value = value_of(value, writer.then_some(self.servers[server].name), count);
         // A foreign server names the time at which it received what it relays.
         let ago = if relayed { self.chance.below(3 * SECOND_NS).cast_signed() } else { 0 };
         let received_ns = wall - ago;
@@ -224,6 +225,7 @@ impl World {
 
     pub(crate) fn set_clock(&mut self, server: usize, skew_ns: i64) {
         self.servers[server].skew_ns = skew_ns;
+        self.oracle.see_skew(skew_ns);
         let now = self.now(server);
         if let Some(replica) = &mut self.servers[server].replica {
             replica.clock_jumped(now);

@@ -82,6 +82,10 @@ impl Plan {
         let workload = Workload::of(&mut plan, chance);
         plan.vary(chance);
         workload.fill(&mut plan, chance);
+        if plan.has_clocks() {
+            // What is wrong for a shorter time than this erases nothing; histories are shorter.
+            plan.tuning.erase_after = Duration::from_mins(10);
+        }
         plan
     }
 

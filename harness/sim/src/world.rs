@@ -201,7 +201,11 @@ impl World {
         self.note(|world| format!("{:?}", world.plan));
         self.report.set_kind(self.plan.kind);
         self.oracle.has_liar = self.plan.has_liar();
-        self.may_repair = self.plan.has_liar();
+        let lifetimes = self.plan.lifetimes;
+        let shortest = lifetimes.map(|one| one.expire_after.unwrap_or(one.horizon)).into_iter().min();
+        self.oracle.shortest = shortest.filter(|_| lifetimes[0] != lifetimes[1]);
+        self.oracle.far_future = self.plan.has_far_clocks().then_some(self.plan.tuning.far_future);
+        self.may_repair = self.plan.has_liar() || self.plan.has_far_clocks();
         let skews = self.plan.skews_s.iter().any(|&skew| skew != 0);
         self.report.count_many(Count::Skews, skews.into());
         let slow = self.plan.edges.iter().any(|edge| edge.rate.is_some());
@@ -214,6 +218,7 @@ impl World {
             None => {}
         }
         for server in 0..self.plan.servers {
+            self.oracle.see_skew(self.servers[server].skew_ns);
             if self.plan.guest == Some(server) {
                 self.cut_all_of(server, [true; 2]);
             } else {
@@ -247,7 +252,7 @@ impl World {
     }
 
     fn history(&mut self) -> Result<(), String> {
-        for (pause, step) in std::mem::take(&mut self.plan.steps) {
+        for (pause, step) in self.plan.steps.clone() {
             self.run_for(nanos(pause))?;
             self.step(step)?;
             self.check_kept()?;
