@@ -278,11 +278,7 @@ impl Node {
         self.located(client, |record| !record.tombstone)
     }
 
-    fn located(
-        &self,
-        client: &str,
-        is_shown: impl Fn(&Record<'_>) -> bool,
-    ) -> Option<Located<'_>> {
+    fn located(&self, client: &str, is_shown: impl Fn(&Record<'_>) -> bool) -> Option<Located<'_>> {
         let key = [&[REPORT], client.as_bytes()].concat();
         let record = self.replica.get(&key).filter(|record| is_shown(record))?;
         let report = Report::decode(record.value)?;
@@ -295,7 +291,7 @@ impl Node {
     pub fn walk_clients(&self, from: u32, places: u32, mut take: impl FnMut(&str)) -> Option<u32> {
         self.replica.walk(from, places, |record| {
             // A peer could send a key that no client can have; nobody can ask for it.
-            if let Some(client) = client_of(record.key).filter(|client| is_name(client)) {
+            if let Some(client) = client_of(record.key) {
                 take(client);
             }
         })
@@ -665,10 +661,11 @@ pub(crate) fn decode_record<'a>(key: &'a [u8], value: &'a [u8]) -> Option<(&'a s
     Some((client_of(key)?, Report::decode(value)?))
 }
 
-/// A client's name out of a key; None for another kind of key.
+/// A client's name out of a key; None for another kind of key, and for one that no client can have, which only a peer
+/// could send.
 fn client_of(key: &[u8]) -> Option<&str> {
     let (&kind, client) = key.split_first()?;
-    std::str::from_utf8(client).ok().filter(|_| kind == REPORT)
+    std::str::from_utf8(client).ok().filter(|client| kind == REPORT && is_name(client))
 }
 
 /// A small generator of random numbers (SplitMix64): enough for jitter, not for secrets.

@@ -9,10 +9,10 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Have a server compare what it knows with its neighbours
+/// Have a server compare what it knows with its neighbors
 ///
-/// Servers do it every minute; this asks for it now and tells what it showed. A difference that lasts
-/// is mended, and is an alarm: a program or a disk has a fault.
+/// Servers do it every minute; this asks for it now and tells what it showed. A record that was confirmed and is
+/// missing all the same is fetched, and is an alarm: a program or a disk has a fault.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -21,9 +21,9 @@ Examples:
   geoherd audit --config herd.toml --server Smith --json
 
 Exit codes:
-  0  it and its neighbours know the same
-  1  something had to be mended or is still in doubt, or a neighbour could not be compared with
-  2  nobody could be asked, or the server refuses")]
+  0  it and its neighbors know the same
+  1  something was missing, a comparison did not end, or a neighbor could not be compared with
+  2  no server could be asked, or it refuses")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     admin: Admin,
@@ -40,7 +40,7 @@ struct Outcome {
     server: String,
     same: bool,
     neighbours: Vec<Compared>,
-    doubted: u64,
+    under_way: u64,
     repaired: u64,
     repaired_ever: u64,
 }
@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn told(outcome: &Outcome) -> String {
-    let Outcome { server, neighbours, doubted, repaired, repaired_ever, .. } = outcome;
+    let Outcome { server, neighbours, under_way, repaired, repaired_ever, .. } = outcome;
     let width = neighbours.iter().map(|one| one.server.chars().count()).max().unwrap_or_default();
     let mut text = format!("{server} compared what it knows with its neighbours\n");
     for Compared { server, outcome } in neighbours {
@@ -79,7 +79,7 @@ fn told(outcome: &Outcome) -> String {
     if *repaired > 0 {
         let _infallible = writeln!(
             text,
-            "! {repaired} records were lacking and are issued again: a program or a disk has a fault"
+            "! {repaired} records were missing and have been fetched: a program or a disk has a fault"
         );
     } else {
         let _infallible = match repaired_ever {
@@ -90,8 +90,8 @@ fn told(outcome: &Outcome) -> String {
             ),
         };
     }
-    if *doubted > 0 {
-        let _infallible = writeln!(text, "! {doubted} groups of keys are in doubt; ask again");
+    if *under_way > 0 {
+        let _infallible = writeln!(text, "! {under_way} comparisons had not ended; ask again");
     }
     text
 }

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 /// Have a server leave the herd for good
 ///
-/// It stops taking clients, waits until the others hold all that it knows, says farewell and ends; no
+/// It stops taking clients, waits until its neighbors hold all that it knows, and stops; no
 /// server waits for it any more. To stop one that is to come back, send it SIGTERM instead. Take it out
-/// of the config afterwards, and tell its neighbours with SIGHUP, or they go on dialling it.
+/// of the config afterwards, and tell its neighbors with SIGHUP, or they go on dialing it.
 ///
-/// If what it knows cannot be held elsewhere, because it is alone or a neighbour lags, it says so and
+/// If what it knows cannot be held elsewhere, because it is alone or a neighbor is behind, it says so and
 /// goes on as before.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -25,7 +25,7 @@ Examples:
 Exit codes:
   0  it has left
   1  it has left, but a link was lost in the last moment, and something may be lost with it
-  2  it stays, and why is told; or it could not be asked")]
+  2  it stays, and says why; or it could not be asked")]
 pub(crate) struct Arguments {
     /// The server's name
     #[arg(value_name = "NAME")]
@@ -40,7 +40,6 @@ const PATIENCE: Duration = Duration::from_mins(1);
 #[derive(Debug, Deserialize)]
 struct Outcome {
     left: bool,
-    held_by: Option<String>,
     doubt: Option<String>,
 }
 
@@ -55,13 +54,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             output::print(format!("{name} has left the herd, but {doubt}\n").as_bytes())?;
             Ok(output::NO.into())
         }
-        Outcome { left: true, held_by, .. } => {
-            let note = if held_by.as_deref() == Some("all") {
-                ""
-            } else {
-                "; its neighbours hold all it knew, and some server that is away does not yet"
-            };
-            output::print(format!("{name} has left the herd{note}\n").as_bytes())?;
+        Outcome { left: true, .. } => {
+            output::print(format!("{name} has left the herd\n").as_bytes())?;
             Ok(ExitCode::SUCCESS)
         }
         Outcome { left: false, .. } => {

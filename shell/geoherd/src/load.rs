@@ -24,7 +24,8 @@ use std::time::Duration;
 /// Reads what `geoherd dump` wrote. Every line becomes the AT line that it was made of: the server that
 /// first heard the client, the difference and the client's own texts stay what they were, on all servers
 /// of the herd. What the herd knows something newer of, or has forgotten since, stays as it is; so a dump
-/// may be loaded twice, and into a herd that runs.
+/// may be loaded twice, and into a herd that runs. Reports that were received longer ago than the herd keeps
+/// them (`herd.horizon`, `herd.expire_after`) are left out and counted.
 ///
 /// A batch is answered once its reports are written down, where the server keeps them on a disk. If the
 /// load is cut off, --resume goes on behind what was answered: FILE.progress beside the file says how far
@@ -74,8 +75,10 @@ const COMPLAINTS_MAX: u64 = 20;
 struct Counts {
     /// Answered.
     taken: u64,
-    /// Of these, so many were news to the server.
+    /// Of these, so many were new to the server.
     newer: u64,
+    /// Of these, so many were received longer ago than reports are kept.
+    too_old: u64,
     malformed: u64,
     /// Of the file, answered; what was skipped counts.
     bytes: u64,
@@ -94,6 +97,7 @@ struct Batch {
 struct Answer {
     taken: u64,
     newer: u64,
+    too_old: u64,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -138,14 +142,24 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if let Some(bookmark) = load.bookmark {
         bookmark.remove();
     }
-    let Counts { taken, newer, malformed, .. } = load.counts;
+    let Counts { taken, newer, too_old, malformed, .. } = load.counts;
     let text = if *json {
-        json!({ "server": server, "taken": taken, "newer": newer, "malformed": malformed })
-            .to_string()
+        let counts = json!({
+            "server": server,
+            "taken": taken,
+            "newer": newer,
+            "too_old": too_old,
+            "malformed": malformed,
+        });
+        counts.to_string()
     } else {
-        let known = taken.saturating_sub(newer);
+        let known = taken.saturating_sub(newer + too_old);
+        let left_out = match too_old {
+            0 => String::new(),
+            _ => format!(", {too_old} left out as older than the horizon"),
+        };
         format!(
-            "{server} took {taken} clients: {newer} were news, {known} it knew as well or better"
+            "{server} loaded {taken} clients: {newer} new, {known} already up to date{left_out}"
         )
     };
     output::print(format!("{text}\n").as_bytes())?;
@@ -223,6 +237,7 @@ impl Load {
         }
         self.counts.taken += answer.taken;
         self.counts.newer += answer.newer;
+        self.counts.too_old += answer.too_old;
         self.counts.bytes = batch.end;
         if let Some(bookmark) = &mut self.bookmark {
             bookmark.move_to(batch.end, batch.last_line);

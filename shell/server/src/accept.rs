@@ -32,7 +32,7 @@ pub(crate) struct Clients {
 #[derive(Clone, Debug)]
 enum Relays {
     Anyone,
-    /// The machines of the foreign servers that are neighbours.
+    /// The machines of the foreign servers that are peers.
     From(BTreeSet<IpAddr>),
 }
 

@@ -1,11 +1,12 @@
-//! The links of a server: dialing when the node says so, and counting them to the end.
+//! The links of a server: dialing when the node asks for it, and counting them to the end.
 
 use crate::config::{Config, Neighbor};
 use crate::link::{self, Socket};
 use herd_front::{Host, Order, Phase, Seat};
-use herd_node::{Event, PeerId, ReplicaEvent};
+use herd_node::{Event, Node, PeerId, ReplicaEvent};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -40,7 +41,7 @@ impl Links {
         links
     }
 
-    /// Where neighbours are dialed from now on.
+    /// Where peers are dialed from now on.
     pub(crate) fn set_neighbors(&self, config: &Config, name: &str) {
         let peer = |neighbor: Neighbor<'_>| {
             let (address, unreachable) = (neighbor.address, AtomicBool::new(false));
@@ -66,8 +67,8 @@ impl Links {
         }
         let name = self.host.enter(|node, _now| node.peer_name(peer).to_owned());
         let Some(settings) = self.peers.lock().get(&name).cloned() else {
-            // The config has just lost it, and the node is about to hear of that.
-            let error = "no neighbour any more".to_owned();
+            // The config has just lost it, and the node is about to be told.
+            let error = "no peer any more".to_owned();
             self.host.enter(|node, now| node.handle_connect_failed(peer, error, now));
             return;
         };
@@ -80,23 +81,40 @@ impl Links {
         let stream = match connected {
             Ok(stream) => stream,
             Err(error) => {
-                // Told once; the attempts go on for as long as the neighbour is away.
+                // Told once; the attempts go on for as long as the peer is away.
                 if settings.unreachable.swap(true, Relaxed) {
-                    debug!(peer = name, %address, error, "still cannot reach a neighbour");
+                    debug!(peer = name, %address, error, "still cannot reach a peer");
                 } else {
-                    warn!(peer = name, %address, error, "cannot reach a neighbour");
+                    warn!(peer = name, %address, error, "cannot reach a peer");
                 }
                 self.host.enter(|node, now| node.handle_connect_failed(peer, error, now));
                 return;
             }
         };
         settings.unreachable.store(false, Relaxed);
-        info!(peer = name, %address, "dialed a neighbour");
+        info!(peer = name, %address, "dialed a peer");
         let Some(link) = self.host.open_link(|node, now| node.handle_connected(peer, now)) else {
             return;
         };
         let _running = Running::begin(&self.running);
         link::run(&self.host, link, Socket { stream, address }, &[], self.settings).await;
+    }
+
+    /// Looks for a sign of life of a peer on whose link nothing comes: even where its process is starved, the system
+    /// there accepts connections.
+    async fn probe(self, peer: PeerId) {
+        let name = self.host.enter(|node, _now| node.peer_name(peer).to_owned());
+        let Some(settings) = self.peers.lock().get(&name).cloned() else { return };
+        let connected = timeout(self.connect_timeout, TcpStream::connect(settings.address)).await;
+        let is_alive = match connected {
+            Ok(Ok(_)) => true,
+            Ok(Err(error)) => error.kind() == io::ErrorKind::ConnectionRefused,
+            Err(_) => false,
+        };
+        debug!(peer = name, is_alive, "a peer is silent");
+        if is_alive {
+            self.host.enter(|node: &mut Node, now| node.handle_sign_of_life(peer, now));
+        }
     }
 
     /// Returns when no link is left.
@@ -107,7 +125,7 @@ impl Links {
     }
 }
 
-/// A neighbour, as it is dialed.
+/// A peer, as it is dialed.
 #[derive(Debug)]
 struct Peer {
     address: SocketAddr,
@@ -131,12 +149,15 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Carries out what the node orders, until the server ends.
+/// Carries out what the node asks for, until the server ends.
 pub(crate) async fn run(links: Links, mut orders: mpsc::UnboundedReceiver<Order>) {
     while let Some(order) = orders.recv().await {
         match order {
             Order::Connect(peer) => {
                 tokio::spawn(links.clone().dial(peer));
+            }
+            Order::Probe(peer) => {
+                tokio::spawn(links.clone().probe(peer));
             }
             Order::Event(event) => tell(event),
         }
@@ -150,30 +171,30 @@ fn tell(event: Event) {
             let protocol = if frames.is_some() { "native" } else { "at" };
             info!(peer, dialed, protocol, frames, "link up");
         }
-        Event::CaughtUp { peer, after } => info!(peer, ?after, "caught up with a neighbour"),
+        Event::CaughtUp { peer, after } => info!(peer, ?after, "caught up with a peer"),
         Event::LinkDown { peer, reason } => {
             let peer = peer.as_deref().unwrap_or("?");
             warn!(peer, %reason, "link down");
         }
-        Event::Replica(ReplicaEvent::AuditRepaired { records }) => {
+        Event::Replica(ReplicaEvent::Repaired { records }) => {
             error!(
                 records,
-                "a neighbour lacked records that it was to hold: they were issued again. \
+                "records were missing here although they had been confirmed; they have been fetched. \
                  Nothing is lost, but this must not happen: please report it with both logs"
             );
         }
         Event::Renewed { incarnation } => {
             warn!(
                 incarnation,
-                "a neighbour knew a later life of this server: it begins a new one with all it knows. \
+                "a peer knew a later incarnation of this server: it has taken a new one and keeps all records. \
                  Was the clock of this machine set back?"
             );
         }
         Event::SecondOfOwnName => {
-            error!("another server of this one's name lives in the herd: stop one of the two");
+            error!("another process of this server's name runs in the herd: stop one of the two");
         }
         Event::Replica(event) => info!(?event, "agreement between servers"),
-        Event::NotUnderstood { peer, line } => warn!(peer, line, "not understood by a neighbour"),
+        Event::NotUnderstood { peer, line } => warn!(peer, line, "not understood by a peer"),
         Event::Clamped { ahead } => {
             warn!(?ahead, "a report's time is far ahead of this server's clock");
         }

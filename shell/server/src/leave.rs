@@ -6,52 +6,49 @@ use herd_node::Held;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long it may take until what was written last is held elsewhere. Neighbours say so within some
-/// 20 ms of a round trip, servers further away within some seconds.
+/// How long it may take until what was written last is held elsewhere. Peers say so within some
+/// 20 ms of a round trip, unless they are behind.
 pub(crate) const LEAVE_WITHIN: Duration = Duration::from_secs(10);
 
-/// What a stop may take beyond its deadline, so that whoever had the server leave hears of it.
+/// What a stop may take beyond its deadline, so that the operator who asked for it gets an answer.
 pub(crate) const MARGIN: Duration = Duration::from_secs(1);
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Returns once all that this server holds is held by others: by every server that was heard of lately,
-/// or, when the time is up, at least by every neighbour.
+/// Returns once all that this server holds is held by every peer that is linked.
 ///
 /// # Errors
 ///
-/// A sentence that says what would be lost, if not even neighbours hold it by then.
-pub(crate) async fn held_elsewhere(host: &Host, deadline: Instant) -> Result<Held, String> {
+/// A sentence that says what would be lost, if they do not hold it by then.
+pub(crate) async fn held_elsewhere(host: &Host, deadline: Instant) -> Result<(), String> {
     loop {
         let held = host.enter(|node, _now| node.held_elsewhere());
         let late = Instant::now() >= deadline;
         match held {
-            Held::ByAll => return Ok(held),
-            Held::ByNeighbors if late => return Ok(held),
+            Held::ByPeers => return Ok(()),
             Held::Nowhere if late => {
                 return Err(
-                    "no neighbour is linked, so what only this server holds would be lost; \
-                            mend a link first, or stop it with SIGTERM if it may be lost"
+                    "no neighbor is linked, so what only this server holds would be lost; \
+                            repair a link first, or stop it with SIGTERM if it may be lost"
                         .to_owned(),
                 );
             }
-            Held::NotByAllNeighbors if late => {
-                return Err("a neighbour does not yet hold all that this server holds; try again \
+            Held::NotByAllPeers if late => {
+                return Err("a neighbor does not yet hold all that this server holds; try again \
                             when the herd is quieter, or stop it with SIGTERM if it may be lost"
                     .to_owned());
             }
-            Held::Nowhere | Held::NotByAllNeighbors | Held::ByNeighbors => {}
+            Held::Nowhere | Held::NotByAllPeers => {}
         }
         sleep(LOOK_EVERY).await;
     }
 }
 
-/// How a leave ends whose server takes no more clients.
-pub(crate) fn outcome(held: &Result<Held, String>) -> LeaveOutcome {
+/// The outcome of a leave whose server takes no more clients.
+pub(crate) fn outcome(held: &Result<(), String>) -> LeaveOutcome {
     match held {
-        Ok(Held::ByAll) => LeaveOutcome::Left,
-        Ok(_) => LeaveOutcome::LeftToNeighbors,
+        Ok(()) => LeaveOutcome::Left,
         Err(_) => LeaveOutcome::LeftInDoubt(
             "a link was lost meanwhile: what it took in last may be lost with it".to_owned(),
         ),

@@ -1,4 +1,4 @@
-//! One connection to a neighbour: bytes in to the node, bytes out from it.
+//! One connection to a peer: bytes in to the node, bytes out from it.
 //!
 //! What the bytes mean is not known here.
 
@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 #[cfg(test)]
 mod faults;
@@ -24,8 +24,8 @@ pub(crate) struct Socket<S> {
 
 /// What a link can go over: TCP, and pipes in memory in tests.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
-    /// Sets what a link wishes of the system; `dead_after` is how long its other side may be silent.
-    fn tune(&self, dead_after: Duration) -> io::Result<()>;
+    /// Sets the options of the system's socket; the other side may be silent for as long as `patience`.
+    fn tune(&self, patience: Duration) -> io::Result<()>;
 
     /// Its two directions.
     fn halves(
@@ -34,13 +34,14 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
 }
 
 impl Stream for TcpStream {
-    fn tune(&self, dead_after: Duration) -> io::Result<()> {
+    fn tune(&self, patience: Duration) -> io::Result<()> {
         self.set_nodelay(true)?;
         let socket = SockRef::from(self);
-        let probe = dead_after.max(Duration::from_secs(1));
+        let probe = patience.max(Duration::from_secs(1));
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(probe).with_interval(probe))?;
         socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
-        socket.set_tcp_user_timeout(Some(dead_after))
+        // The node notices silence sooner, and knows better what it means: a starved peer takes nothing for seconds.
+        socket.set_tcp_user_timeout(Some(patience))
     }
 
     fn halves(
@@ -54,7 +55,7 @@ impl Stream for TcpStream {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) line_bytes_max: usize,
-    /// How long a neighbour may take nothing of what is sent.
+    /// How long a peer may take nothing of what is sent.
     pub(crate) write_timeout: Duration,
 }
 
@@ -95,12 +96,12 @@ pub(crate) async fn run(
     };
     let (mut received, mut sent) = (tap(Direction::Received), tap(Direction::Sent));
     receive(host, link, start, received.as_mut());
-    // Whose link it is, is known by now. A foreign server sends no heartbeats, so its silence means
+    // The peer is known by now. A foreign server sends no heartbeats, so its silence means
     // nothing, and it may be slow: only when it takes nothing for as long as any client may, it is given
     // up.
-    let dead_after = host.enter(|node, _now| node.link_dead_after(link));
+    let patience = host.enter(|node, _now| node.link_patience(link));
     // Without these a link still works; it is only slower, or slower to notice its end.
-    let _unsupported = socket.stream.tune(dead_after.unwrap_or(settings.write_timeout));
+    let _unsupported = socket.stream.tune(patience.unwrap_or(settings.write_timeout));
     let (mut reader, mut writer) = socket.stream.halves();
     let ended = tokio::select! {
         ended = read(host, link, &mut reader, received.as_mut()) => ended,
@@ -109,7 +110,7 @@ pub(crate) async fn run(
     let why = match ended {
         Ok(why) => why.to_owned(),
         Err(error) => {
-            // What the other side said last may have arrived, though it takes nothing any more.
+            // The last input may have arrived, though the other side takes nothing any more.
             let last = read(host, link, &mut reader, received.as_mut());
             let _silent = timeout(FAREWELL_MAX, last).await;
             error.to_string()
@@ -122,11 +123,11 @@ pub(crate) async fn run(
     host.forget_link(link);
 }
 
-/// For so long a link is waited for whose other side has been told why it ends.
+/// How long a link is waited for whose other side has been sent the reason why it ends.
 const FAREWELL_MAX: Duration = Duration::from_millis(500);
 
-/// Closes so that the last words arrive: the system takes back what was sent on a socket that is closed
-/// with input unread, so what still comes is read and thrown away until the other side has closed too.
+/// Closes so that the close reason arrives: the system takes back what was sent on a socket that is closed
+/// with input unread, so what still comes is read and discarded until the other side has closed too.
 async fn farewell(stream: &mut impl Stream) {
     if stream.shutdown().await.is_ok() {
         let mut scratch = [0; 4096];
@@ -174,11 +175,22 @@ async fn write(
             tap.log(host, &buffer);
         }
         let begun = Instant::now();
-        let written = timeout(settings.write_timeout, writer.write_all(&buffer)).await;
+        let written = tokio::select! {
+            written = timeout(settings.write_timeout, writer.write_all(&buffer)) => written,
+            () = given_up(signal) => return Ok("closed by this side"),
+        };
         written.map_err(|_| io::Error::other("the other side takes nothing"))??;
         budget = next_budget(buffer.len(), begun.elapsed());
     }
     Ok("closed by this side")
+}
+
+/// Returns some time after the link was told to close: a peer that takes nothing cannot be told why.
+async fn given_up(signal: &LinkSignal) {
+    while !signal.is_closing() {
+        signal.woken().await;
+    }
+    sleep(FAREWELL_MAX).await;
 }
 
 /// How much to fetch next, when so many bytes took so long.

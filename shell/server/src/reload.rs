@@ -1,5 +1,5 @@
-//! A config that is read anew while the server runs: what it can follow it follows at once, the rest is
-//! named in the log. A config that does not hold changes nothing.
+//! Reloading the config while the server runs: what can be changed is changed at once, the rest is
+//! named in the log. A config with errors changes nothing.
 
 use crate::accept::Clients;
 use crate::config::{Config, Difference, Protocol};
@@ -56,7 +56,7 @@ impl Follower {
         let config = match read {
             Ok(config) => config,
             Err(problems) => {
-                error!(%problems, "the config was read anew and is not used: all stays as it is");
+                error!(%problems, "config reload failed; keeping the current config");
                 return;
             }
         };
@@ -72,7 +72,7 @@ impl Follower {
             changed = live.join(", "),
             linked = added.join(", "),
             unlinked = removed.join(", "),
-            "the config was read anew"
+            "config reloaded"
         );
         if !at_start.is_empty() {
             warn!("needs a restart: {}", at_start.join(", "));
@@ -81,7 +81,7 @@ impl Follower {
     }
 }
 
-/// The neighbours of a server, as its node must know them.
+/// The peers of a server, as its node must know them.
 pub(crate) fn neighbors(name: &str, config: &Config) -> Vec<PeerSettings> {
     let ours = config.servers.get(name).map(|server| server.protocol);
     let peers = config.neighbors(name).into_iter().map(|neighbor| PeerSettings {
@@ -90,7 +90,7 @@ pub(crate) fn neighbors(name: &str, config: &Config) -> Vec<PeerSettings> {
             (Some(Protocol::At), _) | (_, Protocol::At) => Dialect::At,
             _ => Dialect::Native,
         },
-        role: if config.dials(name, neighbor.name) { DialRole::Always } else { DialRole::Knock },
+        role: if config.dials(name, neighbor.name) { DialRole::Always } else { DialRole::Once },
         dead_after: neighbor.dead_after,
     });
     peers.collect()

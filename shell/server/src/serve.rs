@@ -1,11 +1,10 @@
 //! From configuration to a running server, and from a signal to its orderly end.
 
 use crate::config::{self, Config, LogFormat, OnDiskError, Provider, Size};
-use crate::growth::Growth;
-use crate::keeper::{Keeper, Keeping};
+use crate::journal_writer::{JournalSettings, JournalWriter};
 use crate::lanes::{self, Lane, Lanes};
+use crate::recovery::{Recovered, RecoveryError, learn_places, recover};
 use crate::reload::{self, Follower, ReadConfig};
-use crate::revive::{ReviveError, Revived, learn_places, revive};
 use crate::telemetry::{LogSettings, Telemetry};
 use crate::{accept, dial, facts, fetch, leave};
 use herd_front::http::{self, LeaveOutcome, LeaveWish};
@@ -13,6 +12,7 @@ use herd_front::{Clock, Host, HostParts, Phase, Places, Remote, TrafficLog};
 use herd_node::{Ceiling, Node, Redundancy, Settings};
 use herd_places::{Desk, Limits as DeskLimits};
 use herd_proto::Versions;
+use herd_store::Limits;
 use std::hash::BuildHasher;
 use std::io;
 use std::net::SocketAddr;
@@ -45,7 +45,7 @@ pub struct Options {
 pub enum ServeError {
     /// The data directory cannot be used.
     #[error(transparent)]
-    DataDirectory(#[from] ReviveError),
+    DataDirectory(#[from] RecoveryError),
     /// Something in the configuration cannot be had on this machine; place and cause.
     #[error("{0}")]
     Config(String),
@@ -98,14 +98,16 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
 
     let clock = Clock::start();
     let settings = node_settings(&name, &config, clock);
-    let (node, keeping) = match data_directory(data_dir, &config, &name) {
+    let (node, journal) = match data_directory(data_dir, &config, &name) {
         None => (Node::new(settings, clock.now()), None),
         Some(dir) => {
-            let Revived { node, storage, live, base_bytes } = revive(&dir, &settings, clock)?;
+            let bytes_max = config.storage.max_disk.map(Size::bytes);
+            let limits = Limits { bytes_max, horizon: settings.horizon };
+            let recovered = recover(&dir, &settings, &limits, clock)?;
+            let Recovered { node, storage, live, base_bytes } = recovered;
             let refuses = config.storage.on_disk_error == OnDiskError::Refuse;
             let fsync = config.storage.fsync;
-            let growth = Growth { base_bytes, bytes_max: config.storage.max_disk.map(Size::bytes) };
-            (node, Some(Keeping { storage, live, fsync, refuses, growth }))
+            (node, Some(JournalSettings { storage, live, fsync, refuses, limits, base_bytes }))
         }
     };
     let traffic = telemetry.traffic().filter(|_| config.log.traffic);
@@ -117,9 +119,9 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         traffic: traffic.map(|sink| TrafficLog::new(sink, config.log.format == LogFormat::Json)),
     });
     telemetry.count_losses(host.clone());
-    let keeper = keeping.map(|keeping| Keeper::start(host.clone(), keeping)).transpose();
+    let writer = journal.map(|journal| JournalWriter::start(host.clone(), journal)).transpose();
     let no_thread = |source| ServeError::System { what: "cannot start a thread", source };
-    let keeper = keeper.map_err(no_thread)?;
+    let writer = writer.map_err(no_thread)?;
 
     let ready = ready_line(&name, &config.herd.name, &listener, http_listener.as_ref());
     // One at a time: the next is told that the server is leaving already.
@@ -225,9 +227,9 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         why = stop.next() => warn!(signal = why, "stopped at once: told twice"),
     }
     drop((lanes, http_lane));
-    if let Some(keeper) = keeper {
-        // Nothing is told to anybody any more. A panic there is told as one.
-        let _joined = tokio::task::spawn_blocking(|| keeper.finish()).await;
+    if let Some(writer) = writer {
+        // No reply goes out any more. A panic there is reported there.
+        let _joined = tokio::task::spawn_blocking(|| writer.finish()).await;
     }
     telemetry.finish();
     Ok(())
@@ -243,10 +245,7 @@ enum Why {
 
 fn answer(wish: LeaveWish, outcome: LeaveOutcome) {
     match &outcome {
-        LeaveOutcome::Left => info!("leaving the herd: all servers hold what this one held"),
-        LeaveOutcome::LeftToNeighbors => {
-            info!("leaving the herd: all neighbours hold what this one held");
-        }
+        LeaveOutcome::Left => info!("leaving the herd: all neighbors hold what this one held"),
         LeaveOutcome::LeftInDoubt(doubt) => warn!(doubt, "leaving the herd"),
         LeaveOutcome::Stays(why) => warn!(why, "not leaving the herd"),
     }
@@ -350,6 +349,7 @@ fn node_settings(name: &str, config: &Config, clock: Clock) -> Settings {
             config::Redundancy::All => Redundancy::All,
         },
         forget_after: config.herd.forget_after,
+        horizon: config.herd.horizon,
         expire_after: config.herd.expire_after,
         future_skew_max: limits.max_future_skew,
         ceiling: Ceiling {

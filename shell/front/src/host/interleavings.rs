@@ -60,6 +60,7 @@ fn node(name: &str, neighbor: &str, role: DialRole, now: Now) -> Node {
         members: [name.into(), neighbor.into()].into(),
         redundancy: Redundancy::Ways(1),
         forget_after: 100 * HOUR,
+        horizon: Duration::from_hours(30 * 24),
         expire_after: None,
         future_skew_max: HOUR,
         ceiling: herd_node::Ceiling::default(),
@@ -83,7 +84,7 @@ fn host() -> (Arc<Host>, PeerId) {
     host.enter(Node::handle_timeout);
     let peer = std::iter::from_fn(|| orders.try_recv().ok()).find_map(|order| match order {
         Order::Connect(peer) => Some(peer),
-        Order::Event(_) => None,
+        Order::Probe(_) | Order::Event(_) => None,
     });
     (host, peer.unwrap())
 }
@@ -115,7 +116,7 @@ impl Neighbor {
 fn linked() -> (Arc<Host>, LinkId, Neighbor) {
     let (host, peer) = host();
     let link = host.open_link(|node, now| node.handle_connected(peer, now)).unwrap();
-    let mut other = node("Dale", "Hill", DialRole::Knock, host.now());
+    let mut other = node("Dale", "Hill", DialRole::Once, host.now());
     let accepted = other.handle_accepted(host.now());
     let mut neighbor = Neighbor { node: other, link: accepted };
     loop {

@@ -212,7 +212,9 @@ fn alarms(name: &str, about: &About, since: Duration, found: &mut Vec<String>) {
             "own-clock-wrong" => " (its clock differs from those of most peers: set it)",
             "own-stream-ahead" => " (others held more of what it wrote than it did)",
             "second-of-name" => " (another process of its name runs: stop one)",
-            "origins-half" => " (servers are restarted over and over: half of all streams are in use)",
+            "origins-half" => {
+                " (servers are restarted over and over: half of all streams are in use)"
+            }
             "origins-full" => " (servers are restarted over and over: no stream is left)",
             "expiry-differs" => " (herd.expire_after is not the same on all servers)",
             "disk" => " (it cannot write to its disk)",

@@ -22,10 +22,8 @@ pub struct LeaveWish {
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaveOutcome {
-    /// It has left and ends now. All that it held is held by every server that was heard of lately.
+    /// It has left and ends now. All that it held is held by every peer it was linked to.
     Left,
-    /// The same, but only its neighbours are known to hold all of it.
-    LeftToNeighbors,
     /// It stays, and goes on as before; why, and what to do.
     Stays(String),
     /// It has left and ends now, but a link was lost in the last moment; what may be lost.
@@ -54,12 +52,7 @@ pub(super) async fn leave(
     info!("an operator has this server leave the herd");
     let server = &host.name;
     match answer.await {
-        Ok(LeaveOutcome::Left) => {
-            Json(json!({ "server": server, "left": true, "held_by": "all" })).into_response()
-        }
-        Ok(LeaveOutcome::LeftToNeighbors) => {
-            Json(json!({ "server": server, "left": true, "held_by": "neighbours" })).into_response()
-        }
+        Ok(LeaveOutcome::Left) => Json(json!({ "server": server, "left": true })).into_response(),
         Ok(LeaveOutcome::LeftInDoubt(doubt)) => {
             Json(json!({ "server": server, "left": true, "doubt": doubt })).into_response()
         }

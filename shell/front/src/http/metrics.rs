@@ -34,11 +34,12 @@ impl fmt::Debug for Readout {
 
 impl Collector for Readout {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let (counters, clients, peers, comparisons, incarnations) = self.host.enter(|node, _now| {
-            let peers: Vec<_> = node.peers().collect();
-            let comparisons = node.comparisons();
-            (node.counters().clone(), node.clients(), peers, comparisons, node.incarnations())
-        });
+        let (counters, clients, peers, comparisons, incarnations) =
+            self.host.enter(|node, _now| {
+                let peers: Vec<_> = node.peers().collect();
+                let comparisons = node.comparisons();
+                (node.counters().clone(), node.clients(), peers, comparisons, node.incarnations())
+            });
         let out = &mut Out { encoder: &mut encoder };
         write_node(out, &counters, clients)?;
         out.gauge(
@@ -153,20 +154,16 @@ const PEER_COUNTERS: [PeerMetric<u64>; 7] = [
         p.counters.records_received
     }),
     ("geoherd_peer_bytes_sent", "Bytes sent to a peer", |p| p.counters.bytes_sent),
-    ("geoherd_peer_bytes_received", "Bytes received from a peer", |p| {
-        p.counters.bytes_received
-    }),
+    ("geoherd_peer_bytes_received", "Bytes received from a peer", |p| p.counters.bytes_received),
     ("geoherd_link_established", "Times a link to a peer came up", |p| p.counters.links_up),
     (
         "geoherd_link_timeouts",
         "Links to a peer that ended because nothing came for too long",
         |p| p.counters.timeouts,
     ),
-    (
-        "geoherd_peer_faults",
-        "Links to a peer that ended because it broke the protocol",
-        |p| p.counters.faults,
-    ),
+    ("geoherd_peer_faults", "Links to a peer that ended because it broke the protocol", |p| {
+        p.counters.faults
+    }),
 ];
 
 const PEER_GAUGES: [PeerMetric<f64>; 2] = [

@@ -14,7 +14,7 @@ pub(super) struct Ready {
     pub(super) ready: bool,
     /// What stands in the way; empty when ready.
     reasons: Vec<String>,
-    /// Neighbours without a link that is up and caught up.
+    /// Peers without a link that is up and caught up.
     missing: Vec<Missing>,
     /// How reports are kept.
     storage: Storage,
@@ -107,6 +107,10 @@ struct LinkStatus {
     records_received: u64,
     bytes_sent: u64,
     bytes_received: u64,
+    /// Links that ended because nothing came for too long.
+    timeouts: u64,
+    /// Links that ended because the peer broke the protocol.
+    faults: u64,
 }
 
 pub(super) fn status(host: &Host, version: &'static str) -> Status {
@@ -136,6 +140,8 @@ fn link(peer: PeerStatus, now: herd_proto::Instant) -> LinkStatus {
         records_received: peer.counters.records_received,
         bytes_sent: peer.counters.bytes_sent,
         bytes_received: peer.counters.bytes_received,
+        timeouts: peer.counters.timeouts,
+        faults: peer.counters.faults,
         server: peer.name,
     }
 }

@@ -24,6 +24,7 @@ fn host(places: Places) -> Arc<Host> {
         members: ["Hill".into()].into(),
         redundancy: herd_node::Redundancy::Ways(1),
         forget_after: second,
+        horizon: Duration::from_hours(30 * 24),
         expire_after: None,
         future_skew_max: 60 * second,
         ceiling: herd_node::Ceiling::default(),

@@ -1,7 +1,8 @@
-//! What `GET /herd` answers, as far as it is shown. Members that a server of another version adds are
-//! passed over, those that it lacks are as good as unknown.
+//! The document of `GET /herd`, as far as it is shown. Members that a server of another version adds are
+//! skipped, those that it lacks are as good as unknown.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -31,7 +32,8 @@ pub(super) struct Server {
     pub(super) audits: Option<Audits>,
     pub(super) alarms: Vec<Alarm>,
     pub(super) links: Vec<Link>,
-    pub(super) streams: Vec<Stream>,
+    /// Only the server that is asked lists them.
+    pub(super) streams: Vec<IgnoredAny>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -58,12 +60,6 @@ pub(super) struct Link {
     pub(super) round_trip_ms: Option<f64>,
     pub(super) records_sent: u64,
     pub(super) records_received: u64,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Stream {
-    pub(super) behind: u64,
 }
 
 impl Server {

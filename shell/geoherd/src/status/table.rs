@@ -56,7 +56,7 @@ fn server_row(server: &Server) -> Vec<String> {
     let number = |value: Option<u64>| value.map_or(NOTHING.to_owned(), |value| value.to_string());
     let heard = match server.heard_ago_s {
         None => "never".to_owned(),
-        // Servers that are idle speak every ten seconds; that they did is nothing to look at.
+        // Servers that are idle send a heartbeat every ten seconds; one of that age is no news.
         Some(ago_s) if server.is_present() && ago_s < 11.0 => "now".to_owned(),
         Some(ago_s) => format!("{} ago", span(ago_s)),
     };
@@ -68,10 +68,7 @@ fn server_row(server: &Server) -> Vec<String> {
         }
     } else {
         // It cannot know what it lacks by now.
-        match server.streams.iter().map(|stream| stream.behind).sum::<u64>() {
-            _ if server.streams.is_empty() => NOTHING.to_owned(),
-            behind => format!("at least {behind}"),
-        }
+        NOTHING.to_owned()
     };
     let audits = server.audits.map(|audits| match audits.repairs {
         0 => audits.rounds.to_string(),
@@ -84,7 +81,11 @@ fn server_row(server: &Server) -> Vec<String> {
         lag,
         number(server.clients),
         number(server.updates),
-        server.streams.len().to_string(),
+        // Only the server that is asked lists its streams.
+        match server.streams.len() {
+            0 => NOTHING.to_owned(),
+            streams => streams.to_string(),
+        },
         server.resident_bytes.map_or(NOTHING.to_owned(), bytes),
         audits.unwrap_or(NOTHING.to_owned()),
         server.uptime_s.map_or(NOTHING.to_owned(), |uptime_s| span(uptime_s as f64)),
@@ -208,7 +209,7 @@ mod tests {
             { "server": "Hill", "state": "ready", "heard_ago_s": 0, "version": "0.1.0 (abc)",
               "uptime_s": 7300, "clients": 12, "updates": 3, "resident_bytes": 31000000,
               "lag_updates": 7, "lag_ms": 250, "audits": { "rounds": 4, "repairs": 0 },
-              "alarms": [{ "kind": "clock-ahead", "count": 2, "ago_s": 61, "stands": true }],
+              "alarms": [{ "kind": "clock-differs", "count": 2, "ago_s": 61, "stands": true }],
               "links": [
                   { "server": "Smith", "protocol": "native", "state": "down", "round_trip_ms": null,
                     "records_sent": 5, "records_received": 6 },
@@ -218,7 +219,7 @@ mod tests {
             { "server": "Smith", "state": "unreachable", "heard_ago_s": 130.2, "clients": 9,
               "links": [{ "server": "Hill", "protocol": "native", "state": "up",
                           "records_sent": 6, "records_received": 5 }],
-              "streams": [{ "behind": 3 }] },
+              "streams": [] },
             { "server": "Zammit", "state": "unheard", "heard_ago_s": null, "clients": null }
         ] }"#;
 
@@ -232,15 +233,15 @@ Herd news, seen from Hill at 127.0.0.1:12100: 3 servers, 1 problem
 
 SERVER  STATE        HEARD      LAG         CLIENTS  UPDATES  STREAMS  MEMORY  AUDITS  UP FOR  VERSION
 Hill    ready        now        7, 250 ms        12        3        2   31 MB  4       2 h     0.1.0 (abc)
-Smith   unreachable  2 min ago  at least 3        9        -        1       -  -       -       -
-Zammit  unheard      never      -                 -        -        0       -  -       -       -
+Smith   unreachable  2 min ago  -                 9        -        -       -  -       -       -
+Zammit  unheard      never      -                 -        -        -       -  -       -       -
 
 LINK         STATE  ROUND TRIP  RECORDS THERE  AND BACK  PROTOCOL
 Hill–Smith   down            -              5         6  native
 Hill–Zammit  up         0.2 ms              1         2  native
 
 ALARM AT  WHAT         TIMES  LAST
-Hill      clock-ahead      2  61 s ago
+Hill      clock-differs    2  61 s ago
 
 ! Smith cannot be reached; last heard of 130 s ago
 "

@@ -1,12 +1,12 @@
 //! Looking at the herd as a whole: what no single value shows.
 
-use super::{Config, Problem, Provider, key, suggest};
+use super::{Config, Problem, Provider, format_duration, key, suggest};
 use herd_proto::{NAME_BYTES_MAX, is_name};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
-/// Three times what servers leave at most between two words to each other.
+/// Three times what servers leave at most between two heartbeats.
 const FORGET_AFTER_USUAL: Duration = Duration::from_secs(30);
 
 /// What [`Config::check`] found.
@@ -153,8 +153,18 @@ impl Config {
     fn check_limits(&self, report: &mut Report) {
         let limits = &self.limits;
         if self.herd.forget_after < FORGET_AFTER_USUAL {
-            let message = "is so short that servers which are only quiet count as absent, and fetch everything anew again and again; make it 30s or longer";
+            let message = "is so short that servers which are only quiet count as absent; make it 30s or longer";
             report.warnings.push(self.problem("herd.forget_after", message));
+        }
+        if self.herd.horizon.is_zero() {
+            let message = "would forget every client at once; leave it out for the default of 30d";
+            report.errors.push(self.problem("herd.horizon", message));
+        } else if self.herd.expire_after.is_some_and(|after| after > self.herd.horizon) {
+            let message = format!(
+                "is longer than herd.horizon ({}), after which no report is kept; make it shorter, or the horizon longer",
+                format_duration(self.herd.horizon)
+            );
+            report.errors.push(self.problem("herd.expire_after", message));
         }
         if self.herd.expire_after.is_some_and(|after| after.is_zero()) {
             let message =
@@ -367,8 +377,35 @@ mod tests {
             "forget_after = \"20s\"\n[servers.A]\nlisten = \"127.0.0.1:1\"\n",
             &[],
             &[
-                "herd.toml:3: herd.forget_after: is so short that servers which are only quiet count as absent, and fetch everything anew again and again; make it 30s or longer",
+                "herd.toml:3: herd.forget_after: is so short that servers which are only quiet count as absent; make it 30s or longer",
             ],
+        );
+    }
+
+    #[test]
+    fn nothing_is_kept_beyond_the_horizon() {
+        let server = "[servers.A]\nlisten = \"127.0.0.1:1\"\n";
+        check(&format!("horizon = \"7d\"\nexpire_after = \"7d\"\n{server}"), &[], &[]);
+        check(
+            &format!("horizon = \"7d\"\nexpire_after = \"8d\"\n{server}"),
+            &[
+                "herd.toml:4: herd.expire_after: is longer than herd.horizon (7d), after which no report is kept; make it shorter, or the horizon longer",
+            ],
+            &[],
+        );
+        check(
+            &format!("expire_after = \"31d\"\n{server}"),
+            &[
+                "herd.toml:3: herd.expire_after: is longer than herd.horizon (30d), after which no report is kept; make it shorter, or the horizon longer",
+            ],
+            &[],
+        );
+        check(
+            &format!("horizon = \"0s\"\n{server}"),
+            &[
+                "herd.toml:3: herd.horizon: would forget every client at once; leave it out for the default of 30d",
+            ],
+            &[],
         );
     }
 

@@ -54,16 +54,25 @@ pub struct Herd {
     /// server and update; two halve the gap after a link is cut in silence.
     #[serde(default, deserialize_with = "redundancy")]
     pub redundancy: Redundancy,
-    /// A server absent for so long is not waited for when superseded reports are forgotten; it fetches
-    /// everything anew when it returns.
+    /// A server that was silent for so long is not waited for when superseded updates are forgotten; when it returns
+    /// it compares what it has with its neighbors and fetches what differs.
     #[serde(with = "duration", default = "forget_after")]
     #[schemars(with = "DurationText", extend("default" = "10m"))]
     pub forget_after: Duration,
-    /// A client unheard of for so long is forgotten, on every server at once: by the time of its newest
-    /// report, so without a message. To be the same on all servers. Without it no client ever is.
+    /// How long reports are kept: none is accepted or shown that its first server received longer ago, and a
+    /// forgotten client is remembered as such for an hour more. To be the same on all servers.
+    #[serde(with = "duration", default = "horizon")]
+    #[schemars(with = "DurationText", extend("default" = "30d"))]
+    pub horizon: Duration,
+    /// A client whose newest report was received longer ago is forgotten, on every server at once and without a
+    /// message; at most `horizon`, which counts where this is not set. To be the same on all servers.
     #[serde(with = "optional_duration", default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<DurationText>", example = &"30d")]
+    #[schemars(with = "Option<DurationText>", example = &"7d")]
     pub expire_after: Option<Duration>,
+}
+
+fn horizon() -> Duration {
+    Duration::from_hours(30 * 24)
 }
 
 fn forget_after() -> Duration {
@@ -284,8 +293,9 @@ pub struct Limits {
     /// piece, so that more threads wait for one another in part, and the system needs a core for the network.
     #[schemars(range(min = 1, max = 1024))]
     pub threads: Option<usize>,
-    /// Clients known at once. Beyond it the IAMAT of a client that is not known is answered with `? ` and the
-    /// line; known ones go on, and what neighbours tell is taken. Without it memory is the bound.
+    /// Clients stored at once, those among them that were forgotten within the horizon. Beyond it the IAMAT of a client
+    /// that is not known is answered with `? ` and the line; known ones go on, and reports of other servers are
+    /// accepted. Without it memory is the bound.
     #[schemars(range(min = 1))]
     pub max_clients: Option<usize>,
     /// Memory of the process, such as `"8GB"`, from which on clients that are not known are turned away in the same
@@ -296,7 +306,8 @@ pub struct Limits {
     #[schemars(range(min = 80, max = 65_536))]
     pub max_line_bytes: usize,
     /// How far ahead of the server's clock a report may be ordered. One further ahead is kept but
-    /// ordered as if it were this far, or one phone with a wrong clock would hide its later reports.
+    /// ordered as if it were this far, or one phone with a wrong clock would hide its later reports. Servers whose
+    /// clocks differ by more than twice as much do not link.
     #[serde(with = "duration")]
     #[schemars(with = "DurationText")]
     pub max_future_skew: Duration,
@@ -334,8 +345,8 @@ pub struct Limits {
     #[serde(with = "duration")]
     #[schemars(with = "DurationText")]
     pub link_idle: Duration,
-    /// A neighbour from which nothing came for so long is dropped and dialled again: three heartbeats,
-    /// right in a local network.
+    /// A link on which nothing came for so long is closed and dialed again: three heartbeats, right in a local
+    /// network. If the machine of the neighbor still accepts connections it is waited for four times as long.
     #[serde(with = "duration")]
     #[schemars(with = "DurationText")]
     pub link_dead: Duration,
@@ -344,7 +355,8 @@ pub struct Limits {
     #[serde(with = "duration")]
     #[schemars(with = "DurationText")]
     pub link_dead_wan: Duration,
-    /// How long a new link waits for the other's first line before it is given up.
+    /// How long a new link waits for the other's first line before it is given up; four times as long if the machine
+    /// of the neighbor still accepts connections.
     #[serde(with = "duration")]
     #[schemars(with = "DurationText")]
     pub hello_timeout: Duration,

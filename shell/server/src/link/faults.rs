@@ -40,7 +40,7 @@ const NEVER: usize = usize::MAX;
 const CLIENTS: [&str; 4] = ["kiwi", "emu", "rhea", "moa"];
 
 impl Stream for DuplexStream {
-    fn tune(&self, _dead_after: Duration) -> io::Result<()> {
+    fn tune(&self, _patience: Duration) -> io::Result<()> {
         Ok(())
     }
 
@@ -154,6 +154,7 @@ impl Server {
             members: [name.into(), neighbor.into()].into(),
             redundancy: Redundancy::Ways(1),
             forget_after: 3600 * SECOND,
+            horizon: 30 * 24 * 3600 * SECOND,
             expire_after: None,
             future_skew_max: 60 * SECOND,
             ceiling: herd_node::Ceiling::default(),
@@ -205,7 +206,7 @@ impl Pair {
     fn start() -> Self {
         let servers = [
             Server::start("Hill", "Dale", DialRole::Always, 0),
-            Server::start("Dale", "Hill", DialRole::Knock, 1),
+            Server::start("Dale", "Hill", DialRole::Once, 1),
         ];
         Self { servers, tasks: JoinSet::new(), wires: JoinSet::new() }
     }
