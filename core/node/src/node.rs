@@ -290,7 +290,6 @@ impl Node {
     /// go on, none at the end. A client that is known all the time is met. The place of a client never changes.
     pub fn walk_clients(&self, from: u32, places: u32, mut take: impl FnMut(&str)) -> Option<u32> {
         self.replica.walk(from, places, |record| {
-            // A peer could send a key that no client can have; nobody can ask for it.
             if let Some(client) = client_of(record.key) {
                 take(client);
             }
