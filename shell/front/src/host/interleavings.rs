@@ -14,7 +14,7 @@ use super::*;
 use crate::seats::Seat;
 use crate::stats::{Kind, Tally};
 use herd_node::{DialRole, Dialect, PeerSettings, Redundancy, Settings};
-use herd_proto::{Command, UnixTime};
+use herd_proto::Command;
 use shuttle::scheduler::RandomScheduler;
 use shuttle::{Config, Runner, future, thread};
 
@@ -108,7 +108,7 @@ impl Neighbor {
     }
 
     fn knows(&self, client: &str) -> bool {
-        self.node.locate(client, UnixTime::from_nanos(0)).is_some()
+        self.node.locate_stored(client).is_some()
     }
 }
 

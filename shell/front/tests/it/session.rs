@@ -122,7 +122,9 @@ fn an_older_report_is_answered_but_not_kept() {
 #[test]
 fn only_who_may_speak_for_a_server_is_believed() {
     let host = host(Places::Nobody);
-    let at = "AT Smith +0.1 kiwi +1+2 3";
+    // Received now: what was received long ago is not kept.
+    let received_s = host.now().unix.seconds();
+    let at = format!("AT Smith +{}.1 kiwi +1+2 3", received_s - 3);
     let got = converse(&[at.as_bytes()], &host, MayRelay::No);
     assert_eq!(got, format!("? {at}\n"));
     assert_eq!(host.enter(|node, _| node.clients()), 0);
