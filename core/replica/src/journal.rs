@@ -61,8 +61,11 @@ impl Journals {
     pub(crate) fn note_moved(&mut self, before: u64, to: u64) {
         for journal in self.kept.values_mut() {
             if before > journal.cursor.change() {
-                let owed = journal.owed[1].get_or_insert(Owed { oldest: before, until: to });
-                owed.oldest = owed.oldest.min(before);
+                // What it was to be met with may itself be passed over now.
+                let inherited = journal.owed[0].filter(|owed| before <= owed.until);
+                let oldest = inherited.map_or(before, |owed| owed.oldest.min(before));
+                let owed = journal.owed[1].get_or_insert(Owed { oldest, until: to });
+                owed.oldest = owed.oldest.min(oldest);
                 owed.until = to;
             }
         }

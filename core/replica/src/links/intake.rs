@@ -162,6 +162,9 @@ impl Replica {
                 let origin = origin.clone();
                 let at = self.know(&origin.server, origin.incarnation, now)?;
                 self.introduced(id, number, origin, at, now)?;
+                if let (Some(at), Some(link)) = (at, self.links.open.get_mut(&id)) {
+                    link.restarted.insert(at);
+                }
                 Ok(at)
             }
             (_, None) => Ok(None),
@@ -408,6 +411,10 @@ impl Replica {
         }
         let Some(stream) = self.streams.get_mut(at) else { return Ok(()) };
         stream.progressed = now.instant;
+        if from > stream.version && link.restarted.contains(&at) {
+            return Ok(());
+        }
+        link.restarted.remove(&at);
         if from > stream.version {
             return Err(Fault::UnknownCommit { from, held: stream.version });
         }

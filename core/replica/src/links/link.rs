@@ -18,6 +18,8 @@ pub(crate) struct Link {
     pub(crate) introduced: ByOrigin<()>,
     /// Which origins its numbers mean, and their streams here, if they have one.
     pub(crate) numbers: BTreeMap<u16, (Origin, Option<OriginIx>)>,
+    /// Streams that were dropped here and are known again: what it still sends of them builds on what was held before.
+    pub(crate) restarted: BTreeSet<OriginIx>,
     /// How far it holds each stream, as far as it said.
     pub(crate) peer_versions: ByOrigin<u64>,
     /// The same when it had greeted: what a new link has to bring.
@@ -65,6 +67,7 @@ impl Link {
             opened: now,
             introduced: ByOrigin::default(),
             numbers: BTreeMap::new(),
+            restarted: BTreeSet::new(),
             peer_versions: ByOrigin::default(),
             goal: ByOrigin::default(),
             announced: ByOrigin::default(),
@@ -96,6 +99,7 @@ impl Link {
         for (_, known) in self.numbers.values_mut() {
             *known = known.filter(|&known| known != at);
         }
+        self.restarted.remove(&at);
         self.peer_versions.remove(at);
         self.goal.remove(at);
         self.announced.remove(at);
