@@ -10,6 +10,9 @@ use crate::replica::Replica;
 use crate::table::OwnedRecord;
 use herd_proto::{Instant, Now, Record};
 
+/// To erase a key costs as much as to look at so many: the watchers of the table follow.
+const CHANGE_COST: u32 = 16;
+
 #[derive(Debug)]
 pub(crate) struct Walk {
     pass: Option<Pass>,
@@ -66,13 +69,15 @@ impl Replica {
             self.begin_pass(now);
         }
         let Some(Pass { next, erase }) = self.walk.pass.take() else { return };
-        let end =
-            next.saturating_add(self.settings.tuning.walked_max.max(1)).min(self.table.slots());
-        for key in (next..end).map(KeyIx) {
-            self.look_at(key, erase, now);
+        let mut next = next;
+        let mut left = self.settings.tuning.walked_max.max(1);
+        while left > 0 && next < self.table.slots() {
+            let cost = if self.look_at(KeyIx(next), erase, now) { CHANGE_COST } else { 1 };
+            left = left.saturating_sub(cost);
+            next += 1;
         }
-        if end < self.table.slots() {
-            self.walk.pass = Some(Pass { next: end, erase });
+        if next < self.table.slots() {
+            self.walk.pass = Some(Pass { next, erase });
             self.busy = true;
         } else if let Some(cutoffs) = erase {
             self.walk.cutoffs_ns = cutoffs;
@@ -91,19 +96,22 @@ impl Replica {
         }
     }
 
-    fn look_at(&mut self, key: KeyIx, erase: Option<(i64, i64)>, now: Now) {
-        let Some(record) = self.table.record(key) else { return };
+    /// True if the key has changed.
+    fn look_at(&mut self, key: KeyIx, erase: Option<(i64, i64)>, now: Now) -> bool {
+        let Some(record) = self.table.record(key) else { return false };
         if self.is_future(&record, now.unix) {
             self.table.demote(key);
             self.note_changed(key);
-            return;
+            return true;
         }
-        let Some((reports, tombstones)) = erase else { return };
+        let Some((reports, tombstones)) = erase else { return false };
         let cutoff = if record.tombstone { tombstones } else { reports };
-        if record.received_ns <= cutoff && self.table.future(key).is_none() {
+        let goes = record.received_ns <= cutoff && self.table.future(key).is_none();
+        if goes {
             self.erase(key);
             self.stats.erased += 1;
         }
+        goes
     }
 
     fn show_what_is_due(&mut self, now: Now) {
