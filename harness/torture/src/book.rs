@@ -5,7 +5,7 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 /// What a server knows, as it dumped it.
@@ -39,6 +39,12 @@ impl Dump {
 
     pub(crate) fn len(&self) -> usize {
         self.lines.len()
+    }
+
+    /// Clients of which the other dump says something else, or nothing, or something where this one says nothing.
+    pub(crate) fn differing(&self, other: &Self) -> usize {
+        let names: BTreeSet<_> = self.lines.keys().chain(other.lines.keys()).collect();
+        names.into_iter().filter(|name| self.lines.get(*name) != other.lines.get(*name)).count()
     }
 }
 
@@ -281,6 +287,16 @@ mod tests {
         assert_eq!(book.lost(&old).count(), 1);
         book.turn(&old);
         assert!(book.check("Hill", &Dump::parse(Vec::new()).unwrap(), Must::Earlier).is_err());
+    }
+
+    #[test]
+    fn dumps_are_compared_client_by_client() {
+        let (_, [old, new, _]) = book();
+        let [old, new] = [old, new].map(|report| dump("kiwi", "Hill", &report));
+        let empty = Dump::parse(Vec::new()).unwrap();
+        for (one, other, expected) in [(&old, &old, 0), (&old, &new, 1), (&empty, &new, 1)] {
+            assert_eq!((one.differing(other), other.differing(one)), (expected, expected));
+        }
     }
 
     #[test]

@@ -182,7 +182,7 @@ impl<'a> Case<'a> {
             .context("there is room again, and it does not recover")?;
         self.found.recovered.push(begun.elapsed());
         ensure!(metric(&server)? == "0", "there is room again, and the metric does not say so");
-        let is_logged = || server.log().contains("the disk takes reports again");
+        let is_logged = || server.log().contains("the disk accepts writes again");
         wait(|| Ok(is_logged().then_some(())))
             .context("there is room again, and the log is silent")?;
         ensure!(server.is_ready(), "there is room again, and it is not ready");

@@ -3,7 +3,8 @@
 //! What must hold at every setting of fsync, since the system keeps what it was handed: as soon as a server
 //! listens it shows everything that it had acknowledged, and once all five agree they show everything that any
 //! had acknowledged and that all had shown before. Now and then one is stopped in order just before, or all are
-//! killed again while they start.
+//! killed again while they start. Now and then the directory of one is put back to an older copy of it while it is
+//! stopped and the others run: it must get back from them what the copy lacks.
 
 use crate::book::{Book, Client, Dump, Must};
 use crate::chance::Chance;
@@ -12,7 +13,8 @@ use crate::load::{Pace, Tally, Writer, under_load};
 use crate::server::{PATIENCE, Server, Site};
 use crate::{Ended, Fsync, Progress, Run, median, ms};
 use anyhow::{Context as _, Result, ensure};
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const FIVE: [&str; 5] = ["Campbell", "Hill", "Jaquez", "Singleton", "Smith"];
@@ -51,11 +53,12 @@ fn torture(run: &Run, fsync: Fsync) -> Result<Ended> {
         }
         case.end()?;
         Ok(Ended::Well(format!(
-            "{:<7}{kills} times all five killed ({} more while they started, {} with one just stopped in order): {} \
-             reports acknowledged, none lost, none unsent shown; listens after {}, all equal after {} (medians)",
+            "{:<7}{kills} times all five killed ({} more while they started, {} with one just stopped in order), {} directories \
+             put back to an older copy: {} reports acknowledged, none lost, none unsent shown; listens after {}, all equal after {} (medians)",
             fsync.word(),
             case.while_starting,
             case.one_stopped,
+            case.put_back,
             case.acknowledged,
             ms(median(case.starts)),
             ms(median(case.agreements)),
@@ -65,6 +68,8 @@ fn torture(run: &Run, fsync: Fsync) -> Result<Ended> {
 
 /// A herd, and what must be true of it.
 struct Case {
+    /// Where the data directories lie, and older copies of them.
+    dir: PathBuf,
     site: Site,
     servers: Vec<Server>,
     book: Book,
@@ -72,6 +77,7 @@ struct Case {
     acknowledged: u64,
     while_starting: usize,
     one_stopped: usize,
+    put_back: usize,
     starts: Vec<Duration>,
     agreements: Vec<Duration>,
 }
@@ -90,6 +96,7 @@ impl Case {
         }
         let chance = Chance::of(run.seed, "kill", fsync as u64);
         Ok(Self {
+            dir: dir.to_owned(),
             site,
             servers: Vec::new(),
             book,
@@ -97,6 +104,7 @@ impl Case {
             acknowledged: 0,
             while_starting: 0,
             one_stopped: 0,
+            put_back: 0,
             starts: Vec::new(),
             agreements: Vec::new(),
         })
@@ -131,6 +139,33 @@ impl Case {
         self.agreements.push(begun.elapsed());
         self.book.check("all five", &dump, Must::All).context("when all agreed")?;
         self.acknowledged += self.book.turn(&dump);
+        if self.chance.one_in(4) { self.put_back(&dump) } else { Ok(()) }
+    }
+
+    /// Stops one server, and puts its directory back to an older copy; the first time, makes that copy.
+    fn put_back(&mut self, before: &Dump) -> Result<()> {
+        let at = self.chance.below(FIVE.len());
+        let name = FIVE.get(at).context("there are five")?;
+        let server = self.servers.get(at).context("all run")?;
+        if self.chance.one_in(2) {
+            server.strike()?;
+        } else {
+            server.terminate()?;
+        }
+        server.wait()?;
+        let (data, copy) = (self.dir.join("data").join(name), self.dir.join("copies").join(name));
+        if copy.exists() {
+            fs::remove_dir_all(&data)?;
+            copy_directory(&copy, &data)?;
+            self.put_back += 1;
+        } else {
+            copy_directory(&data, &copy)?;
+        }
+        let again = self.site.start(name, None)?;
+        again.wait_listens()?;
+        *self.servers.get_mut(at).context("all run")? = again;
+        let dump = self.agreed()?;
+        ensure!(dump.bytes == before.bytes, "{name} had an older directory, and something is lost");
         Ok(())
     }
 
@@ -200,6 +235,15 @@ impl Case {
         }
         Ok(())
     }
+}
+
+fn copy_directory(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
 }
 
 fn kill(servers: &[Server]) -> Result<()> {
