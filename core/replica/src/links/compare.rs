@@ -350,6 +350,9 @@ impl Replica {
 
     fn fetched(&mut self, id: LinkId, record: Record<'_>, claimed: bool, now: Now) {
         self.stats.fetched += 1;
+        // What was stored is set aside, since a clock was set back: what comes in its place is no repair.
+        let key = self.table.find(record.key);
+        let is_aside = key.is_some_and(|key| self.table.future(key).is_some());
         let changed = self.take_unlabeled(id, record, now);
         self.stats.fetched_new += u64::from(changed);
         let Some(link) = self.links.open.get_mut(&id) else { return };
@@ -362,7 +365,7 @@ impl Replica {
         };
         work.progressed = now.instant;
         work.changed += u64::from(changed);
-        work.repaired += u64::from(changed && claimed);
+        work.repaired += u64::from(changed && claimed && !is_aside);
     }
 
     fn bucket_done(&mut self, id: LinkId, bucket: u16, now: Now) {
