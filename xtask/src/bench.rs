@@ -9,8 +9,8 @@ use anyhow::Result;
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Args {
-    /// `[all|line|flood|visible|memory|nearby|connections|scale|places|threads|replication|durable|index] [--rounds N]
-    /// [--seconds N] [--quick] [--help]`
+    /// `[all|line|flood|visible|memory|nearby|connections|scale|places|threads|replication|agree|durable|holds|index]
+    /// [--rounds N] [--seconds N] [--quick] [--help]`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     pub(crate) rest: Vec<String>,
 }

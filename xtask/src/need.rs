@@ -86,6 +86,13 @@ const NEEDS: &[Need] = &[
         must: false,
     },
     Need {
+        name: "faketime",
+        probe: &["faketime", "--version"],
+        why: "servers with a wrong clock; without it those tests are skipped",
+        from: Source::Debian("faketime"),
+        must: false,
+    },
+    Need {
         name: "redis-server",
         probe: &["redis-server", "--version"],
         why: "a peer of the benchmarks; without it those rows say so",

@@ -11,7 +11,7 @@ use anyhow::Result;
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Args {
-    /// `[--nodes] [--seeds N] [--from S] [--jobs J] [--mutants] [--broadcast] [--trace] [--help]`
+    /// `[--nodes] [--seeds N] [--from S] [--jobs J] [--mutants] [--broadcast] [--idle] [--trace] [--help]`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     pub(crate) rest: Vec<String>,
 }
@@ -37,16 +37,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     simulate(&args.rest)
 }
 
-/// The fixed seeds, the mutants that die soon, and the count of messages for each broadcast.
+/// The fixed seeds, the mutants, and the figures of broadcasts and of idle herds.
 ///
 /// # Errors
 ///
 /// When a history shows a fault, a mutant is not found, or a figure is above its bar.
 pub(crate) fn fixed_seeds() -> Result<()> {
-    let runs: [&[&str]; 5] = [
+    let runs: [&[&str]; 6] = [
         &["--seeds", CI_SEEDS],
-        &["--mutants", "--quick", "--seeds", CI_MUTANT_SEEDS],
+        &["--mutants", "--seeds", CI_MUTANT_SEEDS],
         &["--broadcast"],
+        &["--idle"],
         &[NODES, "--seeds", CI_NODES_SEEDS],
         &[NODES, "--mutants", "--seeds", CI_NODES_MUTANTS],
     ];

@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("core/proto", &["core/geo"]),
     ("core/index", &["core/geo"]),
     ("core/replica", &["core/geo", "core/proto"]),
-    ("core/store", &["core/proto", "core/replica"]),
+    ("core/store", &["core/proto"]),
     ("core/places", &["core/geo", "core/index"]),
     ("core/node", &["core/*"]),
     ("shell/atlas", &["core/geo", "core/places"]),
