@@ -70,6 +70,7 @@ fn settings(name: &str, peers: Vec<PeerSettings>) -> Settings {
         frames: Versions::CURRENT,
         redundancy: Redundancy::Ways(1),
         forget_after: Duration::from_mins(10),
+        horizon: Duration::from_hours(30 * 24),
         expire_after: None,
         future_skew_max: Duration::from_mins(1),
         ceiling: herd_node::Ceiling::default(),
