@@ -234,12 +234,18 @@ impl Replica {
     /// Forgets a key, here and everywhere: above whatever is known of it. False if nothing is.
     pub fn forget(&mut self, key: &[u8], now: Now) -> bool {
         let Some(at) = self.table.find(key) else { return false };
-        let Some(known) = self.table.record(at).filter(|known| !known.tombstone) else {
+        if self.table.record(at).is_some_and(|known| self.is_future(&known, now.unix)) {
+            self.table.demote(at);
+        }
+        let stored = self.table.record(at);
+        let is_known = stored.or(self.table.future(at)).is_some_and(|known| !known.tombstone);
+        if !is_known {
             return false;
-        };
+        }
+        let latest_ns = stored.map_or(i64::MIN, |stored| stored.effective_ns);
         let record = Record {
             key,
-            effective_ns: known.effective_ns.max(now.unix.nanos()),
+            effective_ns: latest_ns.max(now.unix.nanos()),
             received_ns: now.unix.nanos(),
             tombstone: true,
             value: &[],

@@ -100,9 +100,11 @@ impl Replica {
     fn look_at(&mut self, key: KeyIx, erase: Option<(i64, i64)>, now: Now) -> bool {
         let Some(record) = self.table.record(key) else { return false };
         if self.is_future(&record, now.unix) {
-            self.table.demote(key);
-            self.note_changed(key);
-            return true;
+            let is_aside = self.table.demote(key);
+            if is_aside {
+                self.note_changed(key);
+            }
+            return is_aside;
         }
         let Some((reports, tombstones)) = erase else { return false };
         let cutoff = if record.tombstone { tombstones } else { reports };
@@ -155,11 +157,11 @@ impl Replica {
         stored.is_none_or(|stored| !self.is_overtaken(record, &stored, now))
     }
 
-    /// Whether a record that is not due is not worth keeping beside what is stored: it is the same report, issued
-    /// again by a server that was set right, or it is far ahead.
+    /// Whether a record that is not due is not worth keeping beside what is stored: its key was forgotten, it is the
+    /// same report, issued again by a server that was set right, or it is far ahead.
     fn is_overtaken(&self, future: &Record<'_>, stored: &Record<'_>, now: Now) -> bool {
         let is_same = (stored.tombstone, stored.value) == (future.tombstone, future.value);
-        is_same || self.is_far(future, now.unix)
+        stored.tombstone || is_same || self.is_far(future, now.unix)
     }
 
     /// A key has a record that is due: one beside it may have to go.

@@ -42,7 +42,9 @@ pub enum Message<'a> {
         /// Number of the origin.
         origin: u16,
     },
-    /// One update of a stream, with the record that its key holds at the sender now.
+    /// One update of a stream, with the record that it wrote. Of one that was superseded only the key is told, with
+    /// an effective time of [`SUPERSEDED_NS`](super::SUPERSEDED_NS) and no value, after the record that its key holds
+    /// at the sender now.
     Entry {
         /// Number of the origin.
         origin: u16,

@@ -242,7 +242,9 @@ impl Herd {
         for gone in self.configured.difference(&names) {
             match self.names.get_mut(gone) {
                 Some(Name { member: Some(member), .. }) if **gone != *me => member.has_left = true,
-                Some(Name { member: None, .. }) => drop(self.names.remove(gone)),
+                Some(Name { member: None, incarnation: 0, .. }) => {
+                    self.names.remove(gone);
+                }
                 Some(_) | None => {}
             }
         }

@@ -350,9 +350,10 @@ impl Replica {
 
     fn fetched(&mut self, id: LinkId, record: Record<'_>, claimed: bool, now: Now) {
         self.stats.fetched += 1;
-        // What was stored is set aside, since a clock was set back: what comes in its place is no repair.
+        // What was stored is set aside, since a clock was set back, or this was not due a moment ago: no repair.
         let key = self.table.find(record.key);
-        let is_aside = key.is_some_and(|key| self.table.future(key).is_some());
+        let is_aside = key.is_some_and(|key| self.table.future(key).is_some())
+            || record.effective_ns > now.unix.nanos();
         let changed = self.take_unlabeled(id, record, now);
         self.stats.fetched_new += u64::from(changed);
         let Some(link) = self.links.open.get_mut(&id) else { return };

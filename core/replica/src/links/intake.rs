@@ -4,12 +4,12 @@
 //! a tombstone or a greater record does that.
 
 use crate::faults::Mutant;
-use crate::ids::{LinkId, Origin, OriginIx};
+use crate::ids::{KeyIx, LinkId, Origin, OriginIx};
 use crate::links::link::{SendMode, Subscription};
 use crate::output::{Event, Fault, Output};
 use crate::replica::Replica;
 use crate::settings::Redundancy;
-use herd_proto::peer::Message;
+use herd_proto::peer::{Message, SUPERSEDED_NS};
 use herd_proto::{Now, Record};
 
 /// Asks for a stream without anything of its past.
@@ -50,6 +50,7 @@ impl Replica {
                 let record = Record { key, effective_ns, received_ns, tombstone, value };
                 match at {
                     Some(at) => self.take_entry(id, at, sequence, self.bounded(record, now), now),
+                    None if effective_ns == SUPERSEDED_NS => {}
                     None if self.faults.make(Mutant::EndedDropped) => {}
                     None => {
                         if self.take_unlabeled(id, record, now) {
@@ -349,6 +350,9 @@ impl Replica {
         {
             stream.version = stream.version.max(sequence);
         }
+        if record.effective_ns == SUPERSEDED_NS {
+            return self.take_superseded(id, at, sequence, key, now);
+        }
         if self.is_refused(&record, now.unix) {
             if let Some(stream) = self.streams.get_mut(at) {
                 stream.seen = stream.seen.max(sequence);
@@ -361,6 +365,28 @@ impl Replica {
             return;
         }
         self.put(key, record, Some((at, sequence)), Some(id), now);
+    }
+
+    /// A write came that had lost already where it comes from: what it lost to is stored here too.
+    fn take_superseded(
+        &mut self,
+        id: LinkId,
+        at: OriginIx,
+        sequence: u64,
+        key: Option<KeyIx>,
+        now: Now,
+    ) {
+        let label = self.streams.next_label(at, sequence, Some(id));
+        if let (Some(key), Some(label)) = (key, label)
+            && !self.faults.make(Mutant::LoserUnlabeled)
+        {
+            let put = self.table.put_label(key, label, |label| self.streams.is_live(label));
+            self.streams.arrived(key, label, put.retired, &self.table, now.instant);
+            self.busy = true;
+            self.stir(at);
+        } else if let Some(stream) = self.streams.get_mut(at) {
+            stream.seen = stream.seen.max(sequence);
+        }
     }
 
     /// A record came that no stream carries. True if it changed anything.

@@ -12,7 +12,7 @@ use crate::streams::{Stream, Streams};
 use crate::table::Table;
 use crate::{LinkId, Origin};
 use herd_proto::Now;
-use herd_proto::peer::Message;
+use herd_proto::peer::{Message, SUPERSEDED_NS};
 use std::ops::Bound;
 
 impl Replica {
@@ -278,13 +278,12 @@ impl<S: Sink> Out<'_, S> {
         if label.sequence <= subscription.held || label.came_from(self.link.id) {
             return;
         }
-        let (record, future) = (self.table.record(key), self.table.future(key));
-        // One that is not due may be what the label speaks of; what is stored, as well.
-        if let (Some(_), Some(future)) = (record, future) {
-            self.put(&record_message(&future, false));
-        }
-        let Some(record) = record.or(future) else { return };
         let origin = self.number(label.origin);
+        let own = self.table.label(key).filter(|own| self.streams.is_live(own));
+        let stored = self.table.record(key);
+        let Some(record) = stored.filter(|_| own.as_ref() == Some(label)) else {
+            return self.send_superseded(origin, key, label, own);
+        };
         self.stats.sent += 1;
         self.put(&Message::Entry {
             origin,
@@ -294,6 +293,26 @@ impl<S: Sink> Out<'_, S> {
             received_ns: record.received_ns,
             tombstone: record.tombstone,
             value: record.value,
+        });
+    }
+
+    /// What a superseded write lost to, then its place in the stream. One that is not due may be what the label speaks
+    /// of.
+    fn send_superseded(&mut self, number: u16, key: KeyIx, label: &Label, own: Option<Label>) {
+        let versions = &self.link.peer_versions;
+        let is_held = own.is_some_and(|own| versions.number(own.origin) >= own.sequence);
+        let stored = self.table.record(key).filter(|_| !is_held);
+        for record in stored.into_iter().chain(self.table.future(key)) {
+            self.put(&record_message(&record, false));
+        }
+        self.put(&Message::Entry {
+            origin: number,
+            sequence: label.sequence,
+            key: self.table.name(key),
+            effective_ns: SUPERSEDED_NS,
+            received_ns: SUPERSEDED_NS,
+            tombstone: false,
+            value: &[],
         });
     }
 

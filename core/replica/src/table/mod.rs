@@ -417,6 +417,10 @@ impl Table {
 
     /// What a key stores is not due by a clock that was set back: it is kept beside. False if there is nothing.
     pub(crate) fn demote(&mut self, key: KeyIx) -> bool {
+        if self.futures.contains_key(&key) {
+            // The place is taken: it stays where it is, and is hidden by its time.
+            return false;
+        }
         let Some(stored) = self.stored.get_mut(key.0).filter(|stored| stored.present) else {
             return false;
         };
@@ -425,7 +429,7 @@ impl Table {
         let value = std::mem::take(&mut stored.value);
         self.alive -= usize::from(!tombstone);
         let future = Future { effective_ns, received_ns, tombstone, value };
-        self.futures.entry(key).or_insert(future);
+        self.futures.insert(key, future);
         self.sum_again(key);
         true
     }
