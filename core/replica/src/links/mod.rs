@@ -8,6 +8,7 @@ mod compare;
 mod donor;
 mod intake;
 mod link;
+mod pull;
 mod receiver;
 mod send;
 
