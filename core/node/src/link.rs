@@ -309,7 +309,10 @@ impl Link {
     /// Looks whether the peer has been silent for too long.
     pub(crate) fn look(&mut self, faults: SilenceFaults, now: Instant) -> Verdict {
         if self.is_watched(faults) {
-            self.silence.look(self.dead_after, now)
+            match self.silence.look(self.dead_after, now) {
+                Verdict::Alive if faults.is_hasty && self.silence.is_overdue() => Verdict::Dead,
+                verdict => verdict,
+            }
         } else {
             Verdict::Alive
         }
@@ -333,6 +336,8 @@ impl Link {
 pub(crate) struct SilenceFaults {
     pub(crate) never_dies: bool,
     pub(crate) greets_forever: bool,
+    /// Input that waits is not read before a link is given up.
+    pub(crate) is_hasty: bool,
 }
 
 /// How a [`Frame`] of a link reads.

@@ -438,9 +438,15 @@ impl Node {
             if native {
                 link.say_ping(now.instant);
             }
-            let (dialed, frames) = (link.dialed, native.then_some(link.frames));
+            let (dialed, incarnation) = (link.dialed, link.incarnation);
+            let frames = native.then_some(link.frames);
             let name = self.peer_name(peer).to_owned();
-            self.outputs.push_back(Output::Event(Event::LinkUp { peer: name, dialed, frames }));
+            self.outputs.push_back(Output::Event(Event::LinkUp {
+                peer: name,
+                dialed,
+                incarnation,
+                frames,
+            }));
         }
         if let Some(peer) = self.peers.get_mut(peer.0) {
             peer.link_up(id, now.instant, unstable);
@@ -491,18 +497,15 @@ impl Node {
         self.replica.close_link(id, now);
         let dialed = link.dialed;
         let (backoff, chance) = (self.backoff(), self.chance.next());
-        let forgiven = self.is(Mutant::FaultsForgiven);
         let mut linked = false;
         if let Some(peer) = peer.and_then(|peer| self.peers.get_mut(peer.0)) {
             peer.counters.timeouts += u64::from(reason.is_timeout());
             if reason.is_fault() {
                 peer.counters.faults += 1;
-                if !forgiven {
-                    // Somebody else may say its name when it connects, but hardly at its address.
-                    let penalty =
-                        if dialed { &mut peer.dial_penalty } else { &mut peer.accept_penalty };
-                    penalty.note_fault(now.instant);
-                }
+                // Another process may claim its name when it connects, but hardly at its address.
+                let penalty =
+                    if dialed { &mut peer.dial_penalty } else { &mut peer.accept_penalty };
+                penalty.note_fault(now.instant);
             }
             linked = peer.link == Some(id);
             if linked {

@@ -402,6 +402,7 @@ impl Node {
         SilenceFaults {
             never_dies: self.is(Mutant::DeadNever),
             greets_forever: self.is(Mutant::GreetingForever),
+            is_hasty: self.is(Mutant::OwnPauseCounted),
         }
     }
 

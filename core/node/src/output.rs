@@ -37,6 +37,8 @@ pub enum Event {
         peer: String,
         /// Whether this side opened the connection.
         dialed: bool,
+        /// The peer's incarnation; 0 if it speaks nothing but AT lines.
+        incarnation: u64,
         /// The version of the frames that both speak; None if the other side speaks nothing but AT
         /// lines.
         frames: Option<u8>,

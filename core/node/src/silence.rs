@@ -94,6 +94,11 @@ impl Silence {
         Verdict::Alive
     }
 
+    /// Whether the limit was passed.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.overdue.is_some()
+    }
+
     /// How long the longest silence may be.
     pub(crate) fn longest(limit: Duration) -> Duration {
         limit * PATIENCE

@@ -167,9 +167,9 @@ pub(crate) async fn run(links: Links, mut orders: mpsc::UnboundedReceiver<Order>
 /// Writes what the node has to say to the log.
 fn tell(event: Event) {
     match event {
-        Event::LinkUp { peer, dialed, frames } => {
+        Event::LinkUp { peer, dialed, incarnation, frames } => {
             let protocol = if frames.is_some() { "native" } else { "at" };
-            info!(peer, dialed, protocol, frames, "link up");
+            info!(peer, dialed, incarnation, protocol, frames, "link up");
         }
         Event::CaughtUp { peer, after } => info!(peer, ?after, "caught up with a peer"),
         Event::LinkDown { peer, reason } => {

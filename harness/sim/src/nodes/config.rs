@@ -26,6 +26,10 @@ pub(crate) struct Host {
     pub(crate) ahead_ns: i64,
     /// It does nothing before this moment.
     pub(crate) frozen_until: u64,
+    /// Until then it runs for a tenth of the time.
+    pub(crate) starved_until: u64,
+    /// When its clock was last set.
+    pub(crate) clock_set_ns: u64,
     /// Counts its starts.
     pub(crate) life: u64,
     /// The greatest incarnation it ever had.
@@ -67,6 +71,8 @@ impl Host {
             neighbors,
             ahead_ns: 0,
             frozen_until: 0,
+            starved_until: 0,
+            clock_set_ns: 0,
             life: 0,
             incarnation: 0,
             guest: false,
@@ -140,7 +146,7 @@ impl Plan {
             PeerSettings {
                 name,
                 dialect: if at_once { Dialect::At } else { Dialect::Native },
-                role: if always { DialRole::Always } else { DialRole::Knock },
+                role: if always { DialRole::Always } else { DialRole::Once },
                 dead_after: DEAD_AFTER,
             }
         };
@@ -157,6 +163,7 @@ impl Plan {
                 ways => Redundancy::Ways(ways),
             },
             forget_after: Duration::from_mins(10),
+            horizon: Duration::from_hours(30 * 24),
             expire_after: None,
             future_skew_max: FUTURE_SKEW_MAX,
             ceiling: herd_node::Ceiling::default(),
@@ -174,7 +181,7 @@ impl Plan {
             Some(Fault::Replica(mutant)) => Some(mutant),
             Some(Fault::Node(_)) | None => None,
         };
-        Tuning { sweep_arrivals_min: self.sweep_arrivals_min, mutant, ..Tuning::default() }
+        Tuning { scan_arrivals_min: self.scan_arrivals_min, mutant, ..Tuning::default() }
     }
 }
 

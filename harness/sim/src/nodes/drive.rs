@@ -1,11 +1,12 @@
 //! Drives servers as the shell does: dials for them, carries their bytes, closes what they want closed.
 
 use crate::nodes::config::{Being, DEAD_AFTER, HELLO_WITHIN, Neighbor};
+use crate::nodes::future::modernize;
 use crate::nodes::plan::{Dials, Pieces, nanos};
 use crate::nodes::seen::Seen;
 use crate::nodes::wire::{Conn, End, Is, Piece, Pipe};
 use crate::nodes::world::{Ev, SECOND_NS, World};
-use herd_node::{LinkId, Node, Output, PeerId};
+use herd_node::{Event, LinkId, Node, Output, PeerId};
 use herd_proto::{Command, Frame, Framer, Hello, write_unknown, write_unknown_too_long};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,6 +16,8 @@ const RECEIVE_BYTES: usize = 16 * 1024;
 const CONNECT_TIMEOUT_NS: u64 = 3 * SECOND_NS / 2;
 /// A write that the other side does not take is given up after this.
 const WRITE_TIMEOUT_NS: u64 = 10 * SECOND_NS;
+/// A process that runs has read what came within this.
+const READ_WITHIN_NS: u64 = SECOND_NS / 50;
 /// The kernel gives a connection up after this; later than servers themselves notice.
 pub(crate) const KERNEL_TIMEOUT_NS: u64 = 6 * SECOND_NS;
 
@@ -38,6 +41,8 @@ impl World {
             Ev::Reset { conn, side } => self.close_end(conn, side, "reset", true),
             Ev::Quit { conn } => self.close_end(conn, 0, "", false),
             Ev::Thaw { host } => self.thaw(host),
+            Ev::Sign { host, life, peer } => self.sign_of_life(host, life, peer),
+            Ev::Starve { host } => self.starve(host),
         }
     }
 
@@ -49,13 +54,18 @@ impl World {
             }
             match output {
                 Output::Connect(peer) => self.dial(host, peer)?,
+                Output::Probe(peer) => self.probe(host, peer.0),
                 Output::Transmit(link) => {
                     if let Some((conn, side)) = self.place(host, link) {
                         self.pump(conn, side);
                     }
                 }
                 Output::Close(link) => {
+                    let gives_up = std::mem::take(&mut self.gives_up);
                     if let Some((conn, side)) = self.place(host, link) {
+                        if gives_up && self.has_unread(conn, side) {
+                            return Err(format!("server {host} gives up a link with unread input"));
+                        }
                         self.conns[conn].ends[side].closing = true;
                         self.pump(conn, side);
                     }
@@ -64,6 +74,10 @@ impl World {
                 Output::Journal | Output::Journaled(_) => {}
                 Output::Event(event) => {
                     self.note(|world| format!("{} {event:?}", world.hosts[host].name));
+                    if let Event::LinkDown { reason, .. } = &event {
+                        self.gives_up = reason.is_timeout();
+                    }
+                    self.judge_clocks(host, &event)?;
                     self.oracle.heard(host, &event, &mut self.tally);
                 }
             }
@@ -78,7 +92,70 @@ impl World {
         self.hosts[host].server()?.links.get(&link).copied()
     }
 
+    /// Whether input has been there for so long that a process that runs would have read it.
+    fn has_unread(&self, conn: usize, side: usize) -> bool {
+        let Conn { ends, pipes, .. } = &self.conns[conn];
+        let pipe = &pipes[side];
+        let unread = pipe.pieces.front().filter(|piece| !piece.ends);
+        let is_there = unread.is_some_and(|piece| piece.at_ns + READ_WITHIN_NS < self.now_ns);
+        let is_link = matches!(ends[side].is, Is::Link(_));
+        is_link && is_there && !pipe.silent && !self.is_cut(conn, side)
+    }
+
+    /// Servers whose clocks have differed for long by more than twice the skew do not link.
+    fn judge_clocks(&self, host: usize, event: &Event) -> Result<(), String> {
+        /// Beyond the limit for certain, whatever the way took.
+        const FAR_NS: u64 = 140 * SECOND_NS;
+        let Event::LinkUp { peer, frames: Some(_), .. } = event else { return Ok(()) };
+        let twins = self.hosts.iter().filter(|other| other.name == *peer).count();
+        let Some(other) = self.hosts.iter().find(|other| other.name == *peer) else {
+            return Ok(());
+        };
+        let ours = &self.hosts[host];
+        let differ = ours.ahead_ns.abs_diff(other.ahead_ns) > FAR_NS;
+        let set_ns = ours.clock_set_ns.max(other.clock_set_ns);
+        if twins == 1 && differ && self.now_ns > set_ns + 10 * SECOND_NS {
+            return Err(format!("server {host} links {peer}, whose clock is far off"));
+        }
+        Ok(())
+    }
+
     // ---- dialing ----
+
+    /// Somebody's system is asked whether it takes connections.
+    fn probe(&mut self, host: usize, peer: usize) {
+        let neighbor = self.hosts[host].neighbors[peer].clone();
+        let edge = neighbor.edge.map(|edge| &self.edges[edge]);
+        let is_cut = edge.is_some_and(|edge| edge.cut != [false; 2] || edge.dials == Dials::Hang);
+        if is_cut || self.hosts[neighbor.host].is_down() {
+            return;
+        }
+        self.tally.see(Seen::Probes);
+        let life = self.hosts[host].life;
+        let wait_ns = 2 * self.chance.below(self.plan.delay_ns + 1);
+        self.after(wait_ns, Ev::Sign { host, life, peer });
+    }
+
+    fn sign_of_life(&mut self, host: usize, life: u64, peer: usize) {
+        if self.hosts[host].life != life || self.hosts[host].is_down() {
+            return;
+        }
+        if self.is_frozen(host) {
+            let wait_ns = self.hosts[host].frozen_until - self.now_ns;
+            return self.after(wait_ns, Ev::Sign { host, life, peer });
+        }
+        let other = self.hosts[host].neighbors[peer].host;
+        for &conn in &self.live {
+            let ends = &mut self.conns[conn].ends;
+            let hosts = [ends[0].host, ends[1].host];
+            for side in 0..2 {
+                if hosts[side] == host && hosts[1 - side] == other {
+                    ends[side].alive_ns = self.now_ns;
+                }
+            }
+        }
+        self.enter(host, |node, now| node.handle_sign_of_life(PeerId(peer), now));
+    }
 
     fn dial(&mut self, host: usize, peer: PeerId) -> Result<(), String> {
         self.oracle.dials(host, peer.0, self.now_ns)?;
@@ -231,6 +308,10 @@ impl World {
                 self.enter(host, |node, now| node.poll_transmit(link, &mut bytes, budget, now));
                 self.oracle.sends(host, &bytes, budget);
                 if !bytes.is_empty() {
+                    if self.plan.newer == Some(host) && !bytes.starts_with(b"AT ") {
+                        self.tally.see(Seen::Newer);
+                        bytes = modernize(&bytes, &mut self.chance);
+                    }
                     self.conns[conn].ends[side].pending = VecDeque::from(bytes);
                     continue;
                 }
@@ -291,6 +372,18 @@ impl World {
         }
     }
 
+    /// A process that goes on does not read everything at once.
+    fn read_soon(&mut self, conn: usize, side: usize) {
+        let pipe = &mut self.conns[conn].pipes[side];
+        let is_waiting = pipe.pieces.front().is_some_and(|piece| piece.at_ns <= self.now_ns);
+        if is_waiting && !pipe.scheduled && !pipe.silent {
+            pipe.scheduled = true;
+            let wait_ns = self.chance.below(READ_WITHIN_NS / 2);
+            self.after(wait_ns, Ev::Deliver { conn, side });
+        }
+        self.schedule(conn, side);
+    }
+
     /// Whether nothing gets to this side now.
     fn is_cut(&self, conn: usize, side: usize) -> bool {
         let Conn { ends, edge, .. } = &self.conns[conn];
@@ -324,6 +417,7 @@ impl World {
             return;
         }
         end.heard_ns = self.now_ns;
+        end.received += bytes.len();
         let host = end.host;
         match &mut end.is {
             Is::Link(link) => {
@@ -412,7 +506,7 @@ impl World {
             return;
         }
         let host = end.host;
-        let (gave_up, heard_ns) = (end.closing, end.heard_ns);
+        let (gave_up, heard_ns, alive_ns) = (end.closing, end.heard_ns, end.alive_ns);
         end.pending.clear();
         self.note(|_| format!("conn {conn}: side {side} ends: {why}"));
         if let Is::Accepting(start) = &self.conns[conn].ends[side].is
@@ -434,6 +528,9 @@ impl World {
             // A link that had to wait for what becomes of another counts from when it took its place.
             let contest_ns = nanos(HELLO_WITHIN) / 2;
             let patience_ns = nanos(DEAD_AFTER) + contest_ns + self.plan.late_ns + SECOND_NS / 20;
+            // Signs of life of the machine count, but not for ever.
+            let longest_ns = heard_ns + 3 * nanos(DEAD_AFTER);
+            let heard_ns = heard_ns.max(alive_ns.min(longest_ns));
             let since_ns = heard_ns.max(self.hosts[host].frozen_until);
             let other = self.conns[conn].ends[1 - side].host;
             let silent = self.now_ns > since_ns + patience_ns;
@@ -497,7 +594,7 @@ impl World {
         for conn in self.live.clone() {
             for side in 0..2 {
                 if self.conns[conn].ends[side].host == host {
-                    self.schedule(conn, side);
+                    self.read_soon(conn, side);
                     self.pump(conn, side);
                 }
             }

@@ -5,6 +5,7 @@ use crate::nodes::drive::KERNEL_TIMEOUT_NS;
 use crate::nodes::oracle::key_of;
 use crate::nodes::plan::{Dials, Step, Time};
 use crate::nodes::seen::Seen;
+use crate::nodes::wire::{Conn, Is};
 use crate::nodes::world::{Ev, START_NS, World};
 use herd_proto::{Command, Report, UnixTime, effective_time};
 
@@ -67,10 +68,21 @@ impl World {
                     self.after(ms * 1_000_000, Ev::Thaw { host });
                 }
             }
+            Step::Starve(host, seconds) => {
+                if !self.hosts[host].is_down() {
+                    self.tally.see(Seen::Starved);
+                    self.hosts[host].starved_until = self.now_ns + seconds * 1_000_000_000;
+                    self.starve(host);
+                }
+            }
+            Step::Corrupt(edge) => {
+                for conn in self.along(edge) {
+                    self.corrupt(conn);
+                }
+            }
             Step::SetClock(host, ahead_s) => {
                 self.tally.see(Seen::ClockJumps);
-                self.hosts[host].ahead_ns = ahead_s * 1_000_000_000;
-                self.note_clocks();
+                self.set_clock(host, ahead_s * 1_000_000_000);
             }
             Step::Cut(edge, ways) => self.cut(edge, ways),
             Step::Dials(edge, dials) => self.edges[edge].dials = dials,
@@ -222,6 +234,7 @@ impl World {
         self.note(|world| format!("{} is gone", world.hosts[host].name));
         self.hosts[host].is = Being::Down;
         self.hosts[host].frozen_until = 0;
+        self.hosts[host].starved_until = 0;
         for conn in self.live.clone() {
             for side in 0..2 {
                 let end = &mut self.conns[conn].ends[side];
@@ -247,7 +260,50 @@ impl World {
         }
     }
 
+    /// A starved server is stopped for half a second to two, and then runs for a ninth of that.
+    pub(crate) fn starve(&mut self, host: usize) {
+        if self.hosts[host].is_down() || self.now_ns >= self.hosts[host].starved_until {
+            return;
+        }
+        let pause_ns = 500_000_000 + self.chance.below(1_500_000_000);
+        self.hosts[host].frozen_until = self.now_ns + pause_ns;
+        self.oracle.excuse(host);
+        self.after(pause_ns, Ev::Thaw { host });
+        self.after(pause_ns + pause_ns / 9, Ev::Starve { host });
+    }
+
+    /// The wall clock of a server is set.
+    pub(crate) fn set_clock(&mut self, host: usize, ahead_ns: i64) {
+        if ahead_ns < self.hosts[host].ahead_ns {
+            self.oracle.set_back(host);
+        }
+        self.hosts[host].ahead_ns = ahead_ns;
+        self.hosts[host].clock_set_ns = self.now_ns;
+        self.note_clocks();
+    }
+
     // ---- edges ----
+
+    /// One byte on its way between two servers that have said hello becomes another. Lines have no checksum.
+    fn corrupt(&mut self, conn: usize) {
+        /// More than any hello has.
+        const PAST_HELLO_BYTES: usize = 300;
+        let Conn { ends, pipes, .. } = &mut self.conns[conn];
+        let are_links = ends
+            .iter()
+            .all(|end| matches!(end.is, Is::Link(_)) && end.received >= PAST_HELLO_BYTES);
+        let foreign = ends.iter().any(|end| self.plan.is_foreign(end.host));
+        let pieces = pipes.iter_mut().flat_map(|pipe| &mut pipe.pieces);
+        let mut pieces: Vec<_> = pieces.filter(|piece| !piece.bytes.is_empty()).collect();
+        if !are_links || foreign || pieces.is_empty() {
+            return;
+        }
+        let at = self.chance.index(pieces.len());
+        let bytes = &mut pieces[at].bytes;
+        let at = self.chance.index(bytes.len());
+        bytes[at] ^= 1 << self.chance.below(8);
+        self.tally.see(Seen::Corrupted);
+    }
 
     fn along(&self, edge: usize) -> Vec<usize> {
         let on = |&conn: &usize| self.conns[conn].edge == Some(edge);

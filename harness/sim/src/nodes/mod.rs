@@ -13,6 +13,7 @@
 mod config;
 mod drive;
 mod foreign;
+mod future;
 mod history;
 mod oracle;
 mod plan;

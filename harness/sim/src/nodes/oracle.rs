@@ -25,6 +25,8 @@ pub(crate) struct Oracle {
     pub(crate) latest_ns: i64,
     /// There are foreign servers.
     foreign: bool,
+    /// Some clock was set back: reports that were stamped ahead may have been issued again.
+    was_set_back: bool,
     /// Something that was wrong where it could not be told at once.
     pub(crate) wrong: Option<String>,
 }
@@ -32,13 +34,19 @@ pub(crate) struct Oracle {
 /// One life of one server.
 #[derive(Debug, Default)]
 struct Life {
-    signature: [u64; 5],
+    signature: [u64; 4],
     shown: BTreeMap<Vec<u8>, Rank>,
     versions: BTreeMap<Origin, u64>,
     peers: Vec<Watch>,
     links_changed: bool,
     /// A link to this neighbour gave way to another, which is still to come up.
     replaced: Option<String>,
+    /// The latest incarnation with which each peer was linked.
+    incarnations: BTreeMap<String, u64>,
+    /// A peer broke the protocol, and is kept away.
+    faulted: bool,
+    /// The clock was set back: what was shown may not be due any more.
+    set_back: bool,
 }
 
 /// How a server dials one neighbour.
@@ -84,6 +92,14 @@ impl Oracle {
         for watch in self.lives.get_mut(&host).into_iter().flat_map(|life| &mut life.peers) {
             watch.redial_by = None;
         }
+    }
+
+    /// The clock of a server is set back.
+    pub(crate) fn set_back(&mut self, host: usize) {
+        if let Some(life) = self.lives.get_mut(&host) {
+            life.set_back = true;
+        }
+        self.was_set_back = true;
     }
 
     /// Somebody reported this: to one of ours, whose clock bounds its time, or not.
@@ -142,9 +158,19 @@ impl Oracle {
         if let Some(life) = self.lives.get_mut(&host) {
             life.links_changed |= changed;
             life.note_replaced(event);
-            if matches!(event, Event::Renewed { .. }) {
-                // It takes its knowledge along, but not what it knew of streams.
-                life.versions.clear();
+            if let Event::Replica(ReplicaEvent::OriginEnded { server, incarnation }) = event {
+                let ended = Origin { server: server.clone(), incarnation: *incarnation };
+                life.versions.remove(&ended);
+            }
+            if let Event::LinkDown { reason, .. } = event {
+                life.faulted |= reason.is_fault();
+            }
+            if let Event::LinkUp { peer, incarnation, .. } = event {
+                let latest = life.incarnations.entry(peer.clone()).or_default();
+                if incarnation < latest {
+                    self.wrong = Some(format!("server {host} links an older {peer} than before"));
+                }
+                *latest = (*latest).max(*incarnation);
             }
         }
         match event {
@@ -157,7 +183,10 @@ impl Oracle {
                     let why = refusal.to_string();
                     tally.see(match &why[..] {
                         "already linked" => Seen::AlreadyLinked,
-                        why if why.starts_with("another living server") => Seen::SecondRefused,
+                        why if why.starts_with("another running server") => Seen::SecondRefused,
+                        why if why.starts_with("the clock of") => Seen::ClocksDiffer,
+                        why if why.starts_with("a known incarnation") => Seen::Superseded,
+                        why if why.contains("is kept away") => Seen::KeptAway,
                         _ => Seen::Refused,
                     });
                 }
@@ -165,7 +194,9 @@ impl Oracle {
                 CloseReason::EndedByPeer(_) => tally.see(Seen::EndedByPeer),
                 CloseReason::Outlived => tally.see(Seen::Outlived),
                 CloseReason::Renewed => tally.see(Seen::LinksRenewed),
-                CloseReason::Fault(_) => tally.see(Seen::ClockAhead),
+                CloseReason::Fault(_) => {
+                    self.wrong = Some(format!("server {host}: {reason}"));
+                }
                 CloseReason::Nonsense(_) => tally.see(Seen::Nonsense),
                 CloseReason::Socket(_)
                 | CloseReason::Unlinked
@@ -177,7 +208,7 @@ impl Oracle {
             Event::Renewed { .. } => tally.see(Seen::LivesRenewed),
             Event::SecondOfOwnName => tally.see(Seen::SecondOfOwnName),
             // Nothing here breaks a memory, so whatever differs for good is a fault.
-            Event::Replica(ReplicaEvent::AuditRepaired { records }) => {
+            Event::Replica(ReplicaEvent::Repaired { records }) => {
                 self.wrong = Some(format!("server {host} repairs {records} records"));
             }
             Event::CaughtUp { .. } | Event::Replica(_) => {}
@@ -193,15 +224,16 @@ impl Oracle {
         }
         let Some(life) = self.lives.get_mut(&host) else { return Ok(()) };
         life.check_dials(node, now_ns)?;
-        let happened = node.replica().happenings();
-        let own = node.replica().versions().next().map_or(0, |(_, version)| version);
+        let happened = node.replica().stats();
         let versions: u64 = node.replica().versions().map(|(_, version)| version).sum();
-        let signature = [happened.entries, happened.collected, happened.discarded, own, versions];
+        let keys = node.replica().keys() as u64;
+        let signature = [happened.entries, happened.fetched, keys, versions];
         if std::mem::replace(&mut life.signature, signature) == signature {
             return Ok(());
         }
         life.check_streams(node)?;
-        life.check_view(node, &self.said, self.latest_ns, self.foreign)
+        let reissued = self.was_set_back;
+        life.check_view(node, &self.said, self.latest_ns, self.foreign, reissued)
     }
 }
 
@@ -226,6 +258,7 @@ impl Life {
     }
 
     fn check_dials(&mut self, node: &Node, now_ns: u64) -> Result<(), String> {
+        let faulted = std::mem::take(&mut self.faulted);
         if std::mem::take(&mut self.links_changed) {
             for (watch, status) in self.peers.iter_mut().zip(node.peers()) {
                 let linked = matches!(status.state, PeerState::Up | PeerState::CatchingUp);
@@ -242,7 +275,7 @@ impl Life {
                     // A link that came and went meanwhile was none that lived long.
                     if lived >= SECOND_NS && !other {
                         watch.dials.clear();
-                        if now_ns >= last + DIAL_MAX_NS {
+                        if now_ns >= last + DIAL_MAX_NS && !faulted {
                             watch.redial_by = Some(now_ns + nanos(BACKOFF_MIN) + LATE_NS);
                         }
                     }
@@ -261,9 +294,6 @@ impl Life {
 
     fn check_streams(&mut self, node: &Node) -> Result<(), String> {
         for stream in node.replica().streams() {
-            if stream.floor > stream.version {
-                return Err(format!("has its floor above its version: {stream:?}"));
-            }
             let before = self.versions.get(stream.origin).copied().unwrap_or_default();
             if stream.version < before {
                 return Err(format!("went back from {before}: {stream:?}"));
@@ -282,7 +312,11 @@ impl Life {
         said: &BTreeMap<Vec<u8>, Claims>,
         latest_ns: i64,
         foreign: bool,
+        reissued: bool,
     ) -> Result<(), String> {
+        if self.set_back {
+            self.shown.clear();
+        }
         let mut keys = 0;
         for record in node.replica().records() {
             keys += 1;
@@ -304,7 +338,8 @@ impl Life {
             let believed_ns =
                 latest_ns.saturating_add(nanos(FUTURE_SKEW_MAX * 3 / 2).cast_signed());
             let right = now.0 == effective_ns && (exact || now.0 <= believed_ns)
-                || now.0 == effective_ns - i64::MAX && foreign;
+                || now.0 == effective_ns - i64::MAX && foreign
+                || now.0 < effective_ns && reissued;
             if !right {
                 let off = now.0.saturating_sub(effective_ns);
                 return Err(format!("orders {key} {value} by a wrong time, {off} ns off"));

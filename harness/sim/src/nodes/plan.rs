@@ -25,14 +25,16 @@ pub struct Plan {
     pub late_ns: u64,
     /// In how many ways each stream is asked for; zero for all.
     pub redundancy: usize,
-    /// Arrivals from which on a link is swept.
-    pub sweep_arrivals_min: u64,
+    /// Arrivals from which on a link that is behind scans.
+    pub scan_arrivals_min: u64,
     /// How far each server's clock is ahead at first, seconds.
     pub skews_s: Vec<i64>,
     /// A server that is lost before all is healed, and never comes back.
     pub lost: Option<usize>,
     /// How long the herd is watched when it is at rest.
     pub rest_ns: u64,
+    /// A server that speaks as a later version would.
+    pub newer: Option<usize>,
     /// What happens, each after a pause of so many nanoseconds.
     pub steps: Vec<(u64, Step)>,
 }
@@ -99,6 +101,10 @@ pub enum Step {
     Restart(usize, bool),
     /// A server does nothing for so many milliseconds.
     Freeze(usize, u64),
+    /// A server runs for a tenth of the time, for so many seconds.
+    Starve(usize, u64),
+    /// A byte on its way along an edge becomes another.
+    Corrupt(usize),
     /// A server's clock is set so many seconds ahead of the right one.
     SetClock(usize, i64),
     /// Nothing gets through an edge in these directions; bytes on their way wait.
@@ -203,12 +209,13 @@ impl Plan {
             send_bytes: [64 * 1024, 64 * 1024, 4096, 300][chance.index(4)],
             late_ns: [0, 0, 10 * MS][chance.index(3)],
             redundancy: [1, 1, 2, 0][chance.index(4)],
-            sweep_arrivals_min: [1, 4, 1024][chance.index(3)],
+            scan_arrivals_min: [1, 4, 1024][chance.index(3)],
             skews_s: (0..servers)
                 .map(|_| i64::try_from(chance.below(2 * skew_s + 1)).unwrap_or(0))
                 .map(|s| s - skew_s.cast_signed())
                 .collect(),
             lost: None,
+            newer: None,
             rest_ns: if chance.per_mille(30) { 60 * SECOND } else { 4 * SECOND },
             steps: Vec::new(),
         };
@@ -224,6 +231,7 @@ impl Plan {
         if chance.per_mille(150) && plan.is_connected_without(Some(lost)) {
             plan.lost = Some(lost);
         }
+        plan.newer = chance.per_mille(200).then(|| chance.index(servers));
         plan.fill(chance);
         plan
     }
@@ -265,7 +273,8 @@ impl Plan {
                 hit
             };
             let step = if falls(crashes) {
-                match chance.below(6) {
+                match chance.below(7) {
+                    6 => Step::Starve(server, 2 + chance.below(10)),
                     0 => Step::Crash(host, chance.per_mille(500)),
                     1 | 2 => Step::Start(host),
                     // One that takes nothing for very long is given up by those who write to it.
@@ -274,7 +283,8 @@ impl Plan {
                     _ => Step::Restart(host, chance.per_mille(500)),
                 }
             } else if falls(nets) {
-                match chance.below(12) {
+                match chance.below(13) {
+                    12 => Step::Corrupt(edge),
                     0 | 1 => Step::Cut(edge, ways),
                     2 => {
                         let astray = Dials::Astray(server);

@@ -7,7 +7,6 @@ use crate::nodes::stranger::NOBODY;
 use crate::nodes::wire::Is;
 use crate::nodes::world::{SECOND_NS, START_NS, World};
 use herd_node::PeerState;
-use herd_proto::UnixTime;
 
 /// Back-offs, hellos, adoptions and subscriptions take seconds each and may follow one another; but they
 /// end.
@@ -35,6 +34,7 @@ impl World {
             self.mend(edge);
         }
         for host in 0..self.hosts.len() {
+            self.hosts[host].starved_until = 0;
             if self.is_frozen(host) {
                 self.hosts[host].frozen_until = self.now_ns;
                 self.thaw(host);
@@ -50,8 +50,8 @@ impl World {
         let latest_ns = self.oracle.latest_ns - START_NS - self.now_ns.cast_signed();
         let least_ns = self.hosts.iter().map(|host| host.ahead_ns).min().unwrap_or(0);
         if latest_ns - least_ns > 55 * SECOND_NS.cast_signed() {
-            for host in &mut self.hosts {
-                host.ahead_ns = latest_ns;
+            for host in 0..self.hosts.len() {
+                self.set_clock(host, latest_ns);
             }
         }
         for host in 0..self.plan.hosts() {
@@ -132,7 +132,8 @@ impl World {
         for host in &self.hosts {
             match &host.is {
                 Being::Server(server) => {
-                    traffic.0 += server.node.replica().happenings().sent;
+                    let stats = server.node.replica().stats();
+                    traffic.0 += stats.sent + stats.donated;
                     let ups = server.node.peers().map(|peer| peer.counters.links_up);
                     traffic.2 += ups.sum::<u64>();
                 }
@@ -200,8 +201,7 @@ impl World {
         for record in node.replica().records() {
             let client = std::str::from_utf8(record.key.get(1..)?).ok()?;
             let mut line = Vec::new();
-            // Nothing expires here, whatever the time.
-            node.locate(client, UnixTime::from_nanos(0))?.report.write_at(client, &mut line);
+            node.locate_stored(client)?.report.write_at(client, &mut line);
             line.pop();
             lines.push(String::from_utf8(line).ok()?);
         }
@@ -259,7 +259,7 @@ impl World {
 
     pub(crate) fn count_happenings(&mut self, host: usize) {
         let Some(server) = self.hosts[host].server() else { return };
-        let happened = server.node.replica().happenings();
+        let happened = server.node.replica().stats();
         let discovered =
             server.node.peers().zip(&self.hosts[host].neighbors).filter(|(peer, n)| {
                 let foreign = self.plan.is_foreign(n.host);
@@ -267,11 +267,11 @@ impl World {
             });
         let discovered = discovered.count() as u64;
         self.tally.add_many(Seen::Discovered, discovered);
-        self.tally.add_many(Seen::Bootstraps, happened.snapshots);
-        self.tally.add_many(Seen::BootstrapsBroken, happened.snapshots_broken);
-        self.tally.add_many(Seen::Adopted, happened.adopted);
+        self.tally.add_many(Seen::Comparisons, happened.comparisons);
+        self.tally.add_many(Seen::Differing, happened.comparisons_differing);
+        self.tally.add_many(Seen::Fetched, happened.fetched_new);
         self.tally.add_many(Seen::Duplicates, happened.duplicates);
         self.tally.add_many(Seen::Resubscriptions, happened.resubscriptions);
-        self.tally.add_many(Seen::Sweeps, happened.sweeps);
+        self.tally.add_many(Seen::Scans, happened.scans);
     }
 }

@@ -3,8 +3,8 @@
 use crate::nodes::plan::Talk;
 use crate::nodes::seen::Seen;
 use crate::nodes::wire::Is;
-use crate::nodes::world::{Ev, SECOND_NS, World};
-use herd_proto::peer::{FRAME_BYTES_MAX, Message};
+use crate::nodes::world::{Ev, SECOND_NS, START_NS, World};
+use herd_proto::peer::{BATCH_BYTES_MAX, BatchWriter, Message, write_batch};
 
 /// Nobody's number.
 pub(crate) const NOBODY: usize = usize::MAX;
@@ -48,20 +48,22 @@ impl World {
             }
             Talk::Impostor => {}
             Talk::ImpostorLong => {
-                let length = u32::try_from(FRAME_BYTES_MAX + 1).unwrap_or(u32::MAX);
-                words.extend(length.to_le_bytes());
+                let length = u32::try_from(BATCH_BYTES_MAX + 1).unwrap_or(u32::MAX);
+                let [a, b, c, _] = length.to_le_bytes();
+                words.extend([a, b, c, a ^ b ^ c]);
             }
             Talk::ImpostorFrames => {
                 // One that may be skipped, one that is not whole, and either an unknown one that must be
                 // understood or one whose fields do not fit.
-                words.extend([2, 0, 0, 0, 0x7e, 7]);
+                write_batch(&[2, 0x7e, 7], &mut words);
                 let kind = [0xee, 0x84][self.chance.index(2)];
-                words.extend([3, 0, 0, 0, kind, 1, 1]);
+                write_batch(&[3, kind, 1, 1, 200], &mut words);
                 words.extend([200, 0, 0]);
             }
             Talk::ImpostorDeaf => {
+                let mut frames = BatchWriter::new(&mut words);
                 for sent in 0..3_000 {
-                    Message::Ping { sent }.encode(&mut words);
+                    frames.push(&Message::Ping { sent, unix_ns: START_NS });
                 }
             }
         }

@@ -31,6 +31,10 @@ pub(crate) struct End {
     pub(crate) watched: bool,
     /// When something last arrived.
     pub(crate) heard_ns: u64,
+    /// When the machine at the other end last showed a sign of life.
+    pub(crate) alive_ns: u64,
+    /// Bytes that have arrived.
+    pub(crate) received: usize,
 }
 
 /// Who drives an end.
@@ -90,6 +94,8 @@ impl End {
             writes: 0,
             watched: false,
             heard_ns: now_ns,
+            alive_ns: now_ns,
+            received: 0,
         }
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct World {
     events: u64,
     /// What servers asked for and has not been done.
     pub(crate) todo: VecDeque<(usize, u64, Output)>,
+    /// A server has ended a link for silence and is about to say which.
+    pub(crate) gives_up: bool,
     /// Servers that something was done to since they were last checked.
     pub(crate) touched: Vec<usize>,
     /// Somebody has lost its memory.
@@ -77,6 +79,10 @@ pub(crate) enum Ev {
     Quit { conn: usize },
     /// A stopped server goes on.
     Thaw { host: usize },
+    /// A server learns that a peer's machine answers.
+    Sign { host: usize, life: u64, peer: usize },
+    /// A starved server is stopped again.
+    Starve { host: usize },
 }
 
 impl World {
@@ -94,6 +100,7 @@ impl World {
             queued: 0,
             events: 0,
             todo: VecDeque::new(),
+            gives_up: false,
             touched: Vec::new(),
             crashed: false,
             oracle: Oracle::new(!plan.foreign.is_empty()),
@@ -174,6 +181,7 @@ impl World {
         }
         self.hosts[host].life += 1;
         self.hosts[host].frozen_until = 0;
+        self.hosts[host].starved_until = 0;
         let life = self.hosts[host].life;
         if self.plan.is_foreign(host) {
             self.note(|world| format!("start {}", world.hosts[host].name));
@@ -190,9 +198,6 @@ impl World {
         let before = self.hosts[host].incarnation;
         let mut incarnation = self.unix_ns(host).unsigned_abs();
         incarnation += u64::from(incarnation == before);
-        if self.fault == Some(Fault::Replica(herd_replica::Mutant::IncarnationKept)) {
-            incarnation = 1;
-        }
         if incarnation < before {
             self.tally.see(Seen::OlderLives);
         }
