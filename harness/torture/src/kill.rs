@@ -139,11 +139,18 @@ impl Case {
         self.agreements.push(begun.elapsed());
         self.book.check("all five", &dump, Must::All).context("when all agreed")?;
         self.acknowledged += self.book.turn(&dump);
-        if self.chance.one_in(4) { self.put_back(&dump) } else { Ok(()) }
+        if self.chance.one_in(3) { self.put_back(&dump) } else { Ok(()) }
     }
 
-    /// Stops one server, and puts its directory back to an older copy; the first time, makes that copy.
+    /// Stops one server, and puts its directory back to an older copy; the first time, makes copies of all, while
+    /// the servers run.
     fn put_back(&mut self, before: &Dump) -> Result<()> {
+        let (data, copies) = (self.dir.join("data"), self.dir.join("copies"));
+        if !copies.exists() {
+            return FIVE
+                .iter()
+                .try_for_each(|name| copy_directory(&data.join(name), &copies.join(name)));
+        }
         let at = self.chance.below(FIVE.len());
         let name = FIVE.get(at).context("there are five")?;
         let server = self.servers.get(at).context("all run")?;
@@ -153,14 +160,10 @@ impl Case {
             server.terminate()?;
         }
         server.wait()?;
-        let (data, copy) = (self.dir.join("data").join(name), self.dir.join("copies").join(name));
-        if copy.exists() {
-            fs::remove_dir_all(&data)?;
-            copy_directory(&copy, &data)?;
-            self.put_back += 1;
-        } else {
-            copy_directory(&data, &copy)?;
-        }
+        let data = data.join(name);
+        fs::remove_dir_all(&data)?;
+        copy_directory(&copies.join(name), &data)?;
+        self.put_back += 1;
         let again = self.site.start(name, None)?;
         again.wait_listens()?;
         *self.servers.get_mut(at).context("all run")? = again;

@@ -29,7 +29,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// In the log of a start that found bytes in the middle of a journal that are no record.
-const GAP: &str = "damaged bytes in a journal";
+const GAP: &str = "bytes in a journal are no record";
 
 /// Of each writer.
 const CLIENTS: usize = 150;

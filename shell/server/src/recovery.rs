@@ -101,7 +101,7 @@ fn log(path: &Path, loaded: &Loaded, node: &Node) {
     for Finding { file, from, to, damage } in &loaded.findings {
         match damage {
             Damage::Hole => {
-                error!(%path, file, from, to, "damaged bytes in a journal: the records around them are recovered, the file is set aside, and what the bytes held is fetched from peers");
+                error!(%path, file, from, to, "bytes in a journal are no record, damaged or not written before a power cut: the records around them are recovered, the file is set aside, and what the bytes held is fetched from peers");
             }
             Damage::HeadDamaged => {
                 error!(%path, file, from, to, "damaged head of a journal: its records are recovered, and the file is set aside");
