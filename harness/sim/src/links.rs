@@ -41,10 +41,13 @@ impl World {
                 continue;
             }
             let (a, b) = self.lines[line].ends;
-            if self.clocks_clash(a, b) {
-                // Refused, and tried again.
-                self.report.count(Count::RefusedClocks);
-                self.lines[line].dial_at = self.now_ns + SECOND_NS;
+            let clash = self.clocks_clash(a, b);
+            self.report.count_many(Count::RefusedClocks, clash.into());
+            let is_superseded =
+                [self.is_superseded(a, b), self.is_superseded(b, a)].contains(&true);
+            if clash || is_superseded {
+                // The hello is refused, and the line tried again.
+                self.lines[line].dial_at = self.now_ns + SECOND_NS / 2;
                 self.dial_at = None;
             } else {
                 self.drop_half_open(line);
@@ -52,6 +55,20 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Whether a server's peer knows a later incarnation of it. Nodes say so when they refuse a hello.
+    fn is_superseded(&mut self, server: usize, peer: usize) -> bool {
+        const DAY_NS: u64 = 86_400 * SECOND_NS;
+        let this = &self.servers[server];
+        let known = self.servers[peer].replica.as_ref();
+        let known = known.and_then(|replica| replica.latest_incarnation(&name(this.name)));
+        let Some(known) = known.filter(|&known| known > this.incarnation) else { return false };
+        let clock = self.now(server).unix.nanos().unsigned_abs();
+        if known < clock.max(this.incarnation) + DAY_NS {
+            self.plan_renewal(server, known + 1);
+        }
+        true
     }
 
     /// A half-open connection of a line ends when a new one is made.

@@ -7,6 +7,8 @@ use crate::world::{Line, SECOND_NS, World, name};
 use herd_replica::{Origin, Redundancy, Replica, Settings, Tuning};
 use herd_store::Identity;
 
+const DAY_NS: u64 = 86_400 * SECOND_NS;
+
 impl World {
     /// Starts a server that is down, from its disk if it has one.
     pub(crate) fn start(&mut self, server: usize) {
@@ -26,6 +28,8 @@ impl World {
             Err(error) => return self.note(|_| format!("server {server} does not start: {error}")),
         };
         let next = storage.as_ref().map_or(incarnation, |s| s.next_incarnation(incarnation));
+        // One that a wrong clock left on the disk counts for nothing.
+        let next = if next > incarnation + DAY_NS { incarnation } else { next };
         let incarnation = if is_forced { incarnation } else { next };
         let this = &mut self.servers[server];
         if this.lifetime_now != this.lifetime {

@@ -2,7 +2,7 @@
 
 use crate::oracle::{FUTURE_SKEW_MAX, stored};
 use crate::plan::{Step, Time, nanos};
-use crate::rank::{key_bytes, rank_of, value_bytes, value_of};
+use crate::rank::{Rank, key_bytes, rank_of, value_bytes, value_of};
 use crate::report::Count;
 use crate::world::{SECOND_NS, World};
 use herd_proto::Record;
@@ -176,6 +176,11 @@ impl World {
     pub(crate) fn accepted(&mut self, server: usize, key: usize) -> Result<(), String> {
         let Some(replica) = &self.servers[server].replica else { return Ok(()) };
         let Some(rank) = stored(replica, key) else { return Ok(()) };
+        self.accepted_as(server, key, rank)
+    }
+
+    fn accepted_as(&mut self, server: usize, key: usize, rank: Rank) -> Result<(), String> {
+        let Some(replica) = &self.servers[server].replica else { return Ok(()) };
         let position = replica.position();
         if self.absence(server) != Some(crate::plan::Absence::Lying) {
             let Some(replica) = &self.servers[server].replica else { return Ok(()) };
@@ -194,19 +199,21 @@ impl World {
             return Ok(());
         };
         if replica.forget(&key_bytes(key), now) {
-            let Some(rank) = replica.get(&key_bytes(key)).as_ref().and_then(rank_of) else {
+            // Before the clock is looked at again, the tombstone of a record that was ahead is as well.
+            let ahead = replica.futures().find(|record| record.key == key_bytes(key));
+            let stored = replica.get(&key_bytes(key));
+            let tombstone = stored.filter(|record| record.tombstone).or(ahead);
+            let Some(rank) = tombstone.as_ref().and_then(rank_of).filter(|rank| rank.tombstone)
+            else {
                 return Err(format!("server {server} forgot key {key} without a tombstone"));
             };
-            if !rank.tombstone {
-                return Err(format!("server {server} forgot key {key}, and stores {rank:?}"));
-            }
             self.report.count(Count::Forgets);
             if self.forgotten_ns.len() <= key {
                 self.forgotten_ns.resize(key + 1, 0);
             }
             self.forgotten_ns[key] = self.forgotten_ns[key].max(rank.effective_ns);
             self.note(|_| format!("  forgotten: {rank:?}"));
-            self.accepted(server, key)?;
+            self.accepted_as(server, key, rank)?;
         }
         self.touched(server)
     }

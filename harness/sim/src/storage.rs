@@ -119,8 +119,10 @@ impl World {
         let this = &mut self.servers[server];
         if let (Some(writer), Some(directory)) = (&mut this.writer, &mut this.directory) {
             let done = writer.take_done(upto);
+            let text = self.trace.is_some().then(|| format!("{done:?}"));
             let count = directory.acknowledge(done.into_iter());
             self.report.count_many(Count::Acknowledged, count as u64);
+            self.note(|_| format!("server {server} acknowledges {text:?} up to {upto}"));
         }
     }
 

@@ -21,7 +21,7 @@ pub(crate) fn random_tuning(chance: &mut Chance) -> Tuning {
         ask_again_after: of([2_000, 2_000, 300, 700]),
         tell_every: of([1_000, 1_000, 200, 400]),
         tell_every_idle: of([2_000, 2_500, 1_000, 500]),
-        compare_every: of([3_000, 10_000, 60_000, 1_000]),
+        compare_every: of([3_000, 10_000, 20_000, 1_000]),
         compare_after: of([100, 100, 0, 20]),
         compare_patience: of([1_000, 1_000, 0, 100]),
         silent_after: of([1_000, 1_000, 200, 2_000]),

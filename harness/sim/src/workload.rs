@@ -14,7 +14,7 @@ const WEIGHTS: [(Kind, u64); 14] = [
     (Kind::Cuts, 90),
     (Kind::Flapping, 60),
     (Kind::Restarts, 90),
-    (Kind::Storm, 4),
+    (Kind::Storm, 1),
     (Kind::Disks, 90),
     (Kind::Forgetful, 80),
     (Kind::Expiry, 60),
@@ -247,7 +247,7 @@ impl Workload {
 
     fn fill(&self, plan: &mut Plan, chance: &mut Chance) {
         if plan.kind == Kind::Storm {
-            let times = [100, 300, 2_000][chance.index(3)];
+            let times = [100, 300, 1_000][chance.index(3)];
             let step = Step::Storm {
                 server: chance.index(plan.servers),
                 times,

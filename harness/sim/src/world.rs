@@ -27,6 +27,9 @@ pub struct Failure {
 pub(crate) const START_NS: i64 = 1_700_000_000_000_000_000;
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
 
+/// Events at one moment at most.
+const STALLED_MAX: u64 = 100_000;
+
 thread_local! {
     /// The seed that this thread runs, for a panic to name.
     static SEED: Cell<u64> = const { Cell::new(0) };
@@ -135,6 +138,8 @@ pub(crate) struct World {
     pub(crate) may_repair: bool,
     /// Entries and whatever else tells that the herd is not at rest, sent since it was set to zero.
     pub(crate) sent: Sent,
+    /// Events since time went on.
+    stalled: u64,
     /// Something failed where nothing could be returned.
     pub(crate) fault: Option<String>,
     pub(crate) report: Report,
@@ -189,6 +194,7 @@ impl World {
             forgotten_ns: Vec::new(),
             may_repair: false,
             sent: Sent::default(),
+            stalled: 0,
             fault: None,
             report: Report::default(),
             trace: trace.then(Vec::new),
@@ -202,7 +208,8 @@ impl World {
         self.report.set_kind(self.plan.kind);
         self.oracle.has_liar = self.plan.has_liar();
         let lifetimes = self.plan.lifetimes;
-        let shortest = lifetimes.map(|one| one.expire_after.unwrap_or(one.horizon)).into_iter().min();
+        let shortest =
+            lifetimes.map(|one| one.expire_after.unwrap_or(one.horizon)).into_iter().min();
         self.oracle.shortest = shortest.filter(|_| lifetimes[0] != lifetimes[1]);
         self.oracle.far_future = self.plan.has_far_clocks().then_some(self.plan.tuning.far_future);
         self.may_repair = self.plan.has_liar() || self.plan.has_far_clocks();
@@ -277,6 +284,10 @@ impl World {
             if at > until {
                 self.now_ns = until;
                 return Ok(());
+            }
+            self.stalled = if at > self.now_ns { 0 } else { self.stalled + 1 };
+            if self.stalled > STALLED_MAX {
+                return Err(format!("time stands still at {} ns", self.now_ns));
             }
             self.now_ns = at.max(self.now_ns);
             self.happen()?;
