@@ -52,6 +52,15 @@ impl Node {
 
     /// The hello of a link is in order. Only one connection to a server stays.
     fn admit(&mut self, id: LinkId, peer: PeerId, now: Now) {
+        // A later process may have been let in while this one waited.
+        let found = self.links.get(&id).map_or(0, |link| link.incarnation);
+        let known = self.latest_incarnation(peer);
+        if found < known && !self.is(Mutant::OlderAdmitted) {
+            let name = self.peer_name(peer).to_owned();
+            let refusal = Refusal::Superseded { name, found, known };
+            self.close_link(id, CloseReason::Refused(refusal), now);
+            return;
+        }
         match self.rival(id, peer, now) {
             Rival::None => self.welcome(id, peer, now),
             Rival::Yields(old) => {
@@ -199,9 +208,6 @@ impl Node {
         }
         let (name, found) = (hello.server.to_owned(), hello.incarnation);
         let known = self.latest_incarnation(peer);
-        if found < known && !self.is(Mutant::OlderAdmitted) {
-            return Err(Refusal::Superseded { name, found, known });
-        }
         if is_far_ahead(found, known, now) {
             return Err(Refusal::IncarnationAhead { name, found });
         }

@@ -28,7 +28,7 @@ pub use client::Client;
 pub use foreign::{Foreign, Manner};
 pub use herd::{FIVE, Herd, Plan};
 pub use http::{Metrics, Response, get};
-pub use line::{At, iamat, iamat_at, unix_now, unix_now_plus};
+pub use line::{At, at_line, iamat, iamat_at, unix_now, unix_now_plus};
 pub use peer::Peer;
 pub use ports::Address;
 pub use process::{Process, Signal};

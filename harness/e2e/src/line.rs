@@ -20,6 +20,15 @@ pub struct At {
     pub time: String,
 }
 
+/// The AT line of a server that received a report just now, whatever time that has: one that was received long ago is
+/// not accepted.
+pub fn at_line(server: &str, client: &str, location: &str, time: &str) -> String {
+    let since =
+        unix_now().parse::<f64>().unwrap_or_default() - time.parse::<f64>().unwrap_or_default();
+    // A second early, so that no clock is ahead.
+    format!("AT {server} {:+.9} {client} {location} {time}", since - 1.0)
+}
+
 impl At {
     /// Reads a line that must be exactly as the protocol says: single blanks, and a difference with a
     /// sign, digits without needless zeros, a point and nine digits.

@@ -113,7 +113,7 @@ fn servers_that_know_the_same_give_the_same_dump_and_a_load_gives_it_back() {
     }
     // To say it again changes nothing.
     let again = load(&other, "Smith", &file, &[]);
-    assert!(again.stdout.contains("took 204 clients: 0 were news"), "{again:?}");
+    assert!(again.stdout.contains("loaded 204 clients: 0 new"), "{again:?}");
     assert_eq!(dump(&other, "Smith"), first);
 }
 
@@ -207,7 +207,7 @@ fn a_load_that_was_cut_off_goes_on() {
     fs::write(&file, whole.replace("1700000000", "1700000001")).unwrap();
     let outcome = load(&herd, "Hill", &file, &["--resume"]);
     assert!(outcome.stderr.contains("beginning from the start"), "{outcome:?}");
-    assert!(outcome.stdout.contains("took 2000 clients: 2000 were news"), "{outcome:?}");
+    assert!(outcome.stdout.contains("loaded 2000 clients: 2000 new"), "{outcome:?}");
 }
 
 #[test]

@@ -1,12 +1,16 @@
 //! Servers of another make, which know AT lines and nothing else.
 
-use herd_e2e::{Address, At, Foreign, Herd, Manner, Plan, iamat, settled, wait_until};
+use herd_e2e::{Address, At, Foreign, Herd, Manner, Plan, at_line, iamat, settled, wait_until};
 use std::time::Duration;
 
-const LINE: &str = "AT Aliens +0.263873386 abducted +34.068930-118.445127 1520023934.918963997";
+/// What the foreign server says of its client.
+fn line() -> String {
+    at_line("Aliens", "abducted", "+34.068930-118.445127", "1520023934.918963997")
+}
 
 #[test]
 fn a_foreign_server_is_dialed_and_told_in_its_own_tongue() {
+    let line = line();
     let foreign = Foreign::start(Manner::Listens);
     let plan = Plan::line(&["Hill", "Jaquez"]).foreign("Aliens", foreign.address(), &["Hill"]);
     let herd = plan.start();
@@ -30,16 +34,17 @@ fn a_foreign_server_is_dialed_and_told_in_its_own_tongue() {
 
 #[test]
 fn a_foreign_server_may_speak_on_the_link_that_was_dialed() {
+    let line = line();
     let foreign = Foreign::start(Manner::Listens);
     let plan = Plan::line(&["Hill", "Jaquez"]).foreign("Aliens", foreign.address(), &["Hill"]);
     let herd = plan.start();
-    foreign.say(format!("{LINE}\n"));
-    herd.agree(&["Hill", "Jaquez"], &At::parse(LINE));
+    foreign.say(format!("{line}\n"));
+    herd.agree(&["Hill", "Jaquez"], &At::parse(&line));
     // In the segments of its choice, with the white space of its choice.
-    let (start, end) = LINE.split_at(20);
+    let (start, end) = line.split_at(20);
     foreign.say(start.replace("abducted", "other"));
     foreign.say(format!("{}\r\n\r\n", end.replace("1520023934", "1520023935")));
-    herd.agree(&["Hill", "Jaquez"], &At::parse(&LINE.replace("1520023934", "1520023935")));
+    herd.agree(&["Hill", "Jaquez"], &At::parse(&line.replace("1520023934", "1520023935")));
     // What it said is not told it.
     let known = herd.client("Jaquez").report(&iamat("known"));
     foreign.wait_for(&known.line());
@@ -48,6 +53,7 @@ fn a_foreign_server_may_speak_on_the_link_that_was_dialed() {
 
 #[test]
 fn a_foreign_server_may_dial_in() {
+    let line = line();
     let foreign = Foreign::start(Manner::Listens);
     let plan = Plan::line(&["Hill", "Jaquez"])
         .foreign("Aliens", foreign.address(), &["Hill"])
@@ -59,12 +65,12 @@ fn a_foreign_server_may_dial_in() {
     socket.bind(&std::net::SocketAddr::new(source, 0).into()).unwrap();
     socket.connect(&herd.address("Hill").into()).unwrap();
     let mut stream: std::net::TcpStream = socket.into();
-    std::io::Write::write_all(&mut stream, format!("{LINE}\n").as_bytes()).unwrap();
-    herd.agree(&["Hill", "Jaquez"], &At::parse(LINE));
+    std::io::Write::write_all(&mut stream, format!("{line}\n").as_bytes()).unwrap();
+    herd.agree(&["Hill", "Jaquez"], &At::parse(&line));
     // From another machine it may not.
     let mut client = herd.client("Hill");
     if client.stream().local_addr().unwrap().ip() != source {
-        assert_eq!(client.ask(LINE), format!("? {LINE}"));
+        assert_eq!(client.ask(&line), format!("? {line}"));
     }
 }
 
@@ -86,6 +92,7 @@ fn an_echo_does_not_loop() {
 
 #[test]
 fn a_ring_through_two_foreign_servers_does_not_loop() {
+    let line = line();
     // Hill and Jaquez are linked, and linked again through each of two servers that pass on whatever
     // they hear without a look at it.
     let foreign = [Foreign::start(Manner::PassesOn), Foreign::start(Manner::PassesOn)];
@@ -128,6 +135,7 @@ fn a_ring_that_only_foreign_servers_close_carries_reports() {
 
 #[test]
 fn complaints_are_never_answered_and_nonsense_is() {
+    let line = line();
     let foreign = Foreign::start(Manner::Listens);
     let plan = Plan::one("Hill").foreign("Aliens", foreign.address(), &["Hill"]);
     let herd = plan.start();
@@ -143,13 +151,14 @@ fn complaints_are_never_answered_and_nonsense_is() {
     }
     wait_until("the log tells", || herd.log("Hill").contains("not understood"));
     // The link stands, and goes on.
-    foreign.say(format!("{LINE}\n"));
-    herd.agree(&["Hill"], &At::parse(LINE));
+    foreign.say(format!("{line}\n"));
+    herd.agree(&["Hill"], &At::parse(&line));
     assert_eq!(foreign.connections(), 1);
 }
 
 #[test]
 fn an_overlong_line_of_a_foreign_server_is_dropped_and_the_link_goes_on() {
+    let line = line();
     let foreign = Foreign::start(Manner::Listens);
     let plan = Plan::one("Hill").foreign("Aliens", foreign.address(), &["Hill"]);
     let mut herd = plan.start();
@@ -157,8 +166,8 @@ fn an_overlong_line_of_a_foreign_server_is_dropped_and_the_link_goes_on() {
     for _ in 0..16 {
         foreign.say("x".repeat(1 << 20));
     }
-    foreign.say(format!("\n{LINE}\n"));
-    herd.agree(&["Hill"], &At::parse(LINE));
+    foreign.say(format!("\n{line}\n"));
+    herd.agree(&["Hill"], &At::parse(&line));
     let grown = herd.process("Hill").resident_bytes().saturating_sub(before);
     assert!(grown < 8 << 20, "grew by {grown} bytes");
     foreign.wait_for(&format!("? {} ...", "x".repeat(80)));

@@ -1,6 +1,6 @@
 //! Health, readiness, status and metrics.
 
-use herd_e2e::{Herd, Plan, iamat, wait_until};
+use herd_e2e::{Herd, Plan, at_line, iamat, wait_until};
 use serde_json::Value;
 
 fn json(herd: &Herd, name: &str, path: &str) -> (u16, Value) {
@@ -50,7 +50,8 @@ fn what_happens_is_counted() {
     client.report("IAMAT kiwi +1+2 1520023933");
     client.report("IAMAT phone +1+2 9000000000");
     client.ask("nonsense");
-    client.send("AT Elsewhere +0.0 other +1+2 1520023934\nWHATSAT other 0 0\n");
+    let line = at_line("Elsewhere", "other", "+1+2", "1520023934");
+    client.send(format!("{line}\nWHATSAT other 0 0\n"));
     client.line();
     client.document();
     herd.agree(&["Jaquez"], &at);

@@ -1,6 +1,6 @@
 //! Every rule of the line protocol, as a client sees it.
 
-use herd_e2e::{At, Client, Herd, Plan, iamat, iamat_at, unix_now_plus, wait_until};
+use herd_e2e::{At, Client, Herd, Plan, at_line, iamat, iamat_at, unix_now_plus, wait_until};
 use std::time::Duration;
 
 /// A server that knows `kiwi` and nobody else.
@@ -394,15 +394,18 @@ fn a_report_from_the_future_is_soon_forgotten_at_every_server() {
 #[test]
 fn on_loopback_anyone_may_speak_for_a_server() {
     let mut asked = asked();
-    for line in [
-        "AT Elsewhere +0.263873386 relayed +34.068930-118.445127 1520023934.918963997",
-        "AT Elsewhere -0.000000001 relayed +1+2 1520023935",
-    ] {
+    for (location, time) in
+        [("+34.068930-118.445127", "1520023934.918963997"), ("+1+2", "1520023935")]
+    {
+        let line = at_line("Elsewhere", "relayed", location, time);
         asked.check(format!("{line}\n"), "");
-        assert_eq!(asked.client.locate("relayed"), Some(At::parse(line)));
+        assert_eq!(asked.client.locate("relayed"), Some(At::parse(&line)));
     }
     // An older one is answered with nothing either, and changes nothing.
-    asked.check("AT Elsewhere +0.000000000 relayed +3+4 1520023930\n", "");
+    asked.check(at_line("Elsewhere", "relayed", "+3+4", "1520023930") + "\n", "");
+    // Nor does one that was received longer ago than reports are kept.
+    asked.check("AT Elsewhere +0.000000000 old +3+4 1520023930\n", "");
+    assert_eq!(asked.client.locate("old"), None);
     assert_eq!(asked.client.locate("relayed").unwrap().time, "1520023935");
 }
 

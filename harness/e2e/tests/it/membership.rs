@@ -91,12 +91,12 @@ fn what_needs_a_restart_is_named_and_a_config_that_does_not_hold_changes_nothing
     assert_eq!(links_lost(&herd, "Hill"), 0, "{}", herd.log("Hill"));
 }
 
-/// How often a link went down since the config was first read anew. At the start one may: of two servers that
+/// How often a link went down since the config was first reloaded. At the start one may: of two servers that
 /// dial each other at once one connection goes again.
 #[track_caller]
 fn links_lost(herd: &Herd, name: &str) -> usize {
     let log = herd.log(name);
-    let (_, since) = log.split_once("the config was read anew").expect("it was");
+    let (_, since) = log.split_once("config reloaded").expect("it was");
     since.matches("link down").count()
 }
 

@@ -76,7 +76,8 @@ fn every_server_tells_of_all_five() {
     let at = herd.client("Singleton").report(&iamat("kiwi"));
     herd.agree(&FIVE, &at);
     for asked in FIVE {
-        let view = wait_for("all is well", Duration::from_secs(20), || {
+        // Counts are told to others once a minute.
+        let view = wait_for("all is well", Duration::from_secs(80), || {
             let view = herd_view(&herd, asked);
             let told = |name: &&str| {
                 let server = server(&view, name);
@@ -93,6 +94,10 @@ fn every_server_tells_of_all_five() {
             assert!(server["heard_ago_s"].as_f64().is_some_and(|ago| ago < 15.0), "{server}");
             assert_eq!((&server["lag_updates"], &server["lag_ms"]), (&0.into(), &0.into()));
             let streams = server["streams"].as_array().expect("a list");
+            if name != asked {
+                assert!(streams.is_empty(), "only the server that is asked lists them: {server}");
+                continue;
+            }
             let own = streams.iter().find(|stream| stream["server"] == "Singleton");
             let own = own.unwrap_or_else(|| panic!("no stream of Singleton: {server}"));
             assert_eq!((&own["version"], &own["behind"]), (&1.into(), &0.into()), "{own}");
@@ -364,10 +369,8 @@ fn neighbours_are_compared_when_an_operator_asks() {
         assert!(outcome.stdout.contains(part), "{part:?} is not in {}", outcome.stdout);
     }
     assert!(rounds() >= before + 2.0, "each neighbour was really compared with");
-    wait_until("the herd knows that Hill has compared", || {
-        let view = herd_view(&herd, "Campbell");
-        server(&view, "Hill")["audits"]["rounds"].as_u64() >= Some(2)
-    });
+    let view = herd_view(&herd, "Hill");
+    assert!(server(&view, "Hill")["audits"]["rounds"].as_u64() >= Some(2));
     herd.kill9("Jaquez");
     wait_until("the link is down", || {
         herd.metrics("Hill").value("geoherd_link_up{peer=\"Jaquez\"}") < 0.5
@@ -420,20 +423,6 @@ fn who_is_heard_of_no_more_is_forgotten_by_all() {
     assert!(herd.client("Hill").locate("stays").is_some());
     let repairs = |name| herd.metrics(name).value("geoherd_audit_repairs_total");
     assert!(repairs("Hill") + repairs("Jaquez") < 0.5);
-}
-
-#[test]
-fn servers_that_do_not_expire_alike_are_an_alarm() {
-    let mut herd = Plan::line(&["Hill", "Jaquez"]).start();
-    herd.kill9("Jaquez");
-    let mut command = herd.command("Jaquez");
-    command.env(EXPIRE_AFTER, "1d").stdout(Stdio::null()).stderr(Stdio::null());
-    let _jaquez = herd_e2e::Process::start(&mut command);
-    wait_until("Hill tells of it", || {
-        let view = herd_view(&herd, "Hill");
-        let alarms = server(&view, "Hill")["alarms"].as_array().cloned().unwrap_or_default();
-        alarms.iter().any(|alarm| alarm["kind"] == "expiry-differs")
-    });
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn a_second_living_server_of_one_name_is_refused_and_takes_over_when_the_first_i
     herd.wait_linked("Hill", &["Jaquez"]);
     let ups = herd.log("Hill").matches("link up").count();
     let mut second = Stranger::start(&herd, "Jaquez", "Jaquez", |text| text);
-    second.both_say(&herd, "Hill", &["another living server", "Jaquez", "stop one of the two"]);
+    second.both_say(&herd, "Hill", &["another running server", "Jaquez", "stop one of the two"]);
     // The first one is still linked, and was all the time.
     let at = herd.client("Jaquez").report(&iamat("kiwi"));
     herd.agree(&["Hill"], &at);
@@ -89,8 +89,8 @@ fn a_frozen_server_does_not_keep_its_place_from_a_living_one() {
     second.learns(&at);
     // Now it is the first that is one too many.
     herd.thaw("Jaquez");
-    wait_until("it is refused", || herd.log("Jaquez").contains("another living server"));
-    wait_until("and Hill says so", || herd.log("Hill").contains("another living server"));
+    wait_until("it is refused", || herd.log("Jaquez").contains("another running server"));
+    wait_until("and Hill says so", || herd.log("Hill").contains("another running server"));
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_wrong_server_at_an_address_is_told_and_harms_no_other_link() {
     herd.route("Hill", "Jaquez", wire.address());
     herd.launch("Smith");
     herd.launch("Hill");
-    let told = |name: &str| herd.log(name).matches("mend servers.Jaquez.listen").count();
+    let told = |name: &str| herd.log(name).matches("fix servers.Jaquez.listen").count();
     for name in ["Hill", "Smith"] {
         wait_until(&format!("{name} tells of the wrong address"), || told(name) > 2);
     }

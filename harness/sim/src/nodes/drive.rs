@@ -4,6 +4,7 @@ use crate::nodes::config::{Being, DEAD_AFTER, HELLO_WITHIN, Neighbor};
 use crate::nodes::future::modernize;
 use crate::nodes::plan::{Dials, Pieces, nanos};
 use crate::nodes::seen::Seen;
+use crate::nodes::stranger::NOBODY;
 use crate::nodes::wire::{Conn, End, Is, Piece, Pipe};
 use crate::nodes::world::{Ev, SECOND_NS, World};
 use herd_node::{Event, LinkId, Node, Output, PeerId};
@@ -149,7 +150,9 @@ impl World {
             let ends = &mut self.conns[conn].ends;
             let hosts = [ends[0].host, ends[1].host];
             for side in 0..2 {
-                if hosts[side] == host && hosts[1 - side] == other {
+                // A stranger may have said the name of that peer.
+                let is_far = [other, NOBODY].contains(&hosts[1 - side]);
+                if hosts[side] == host && is_far {
                     ends[side].alive_ns = self.now_ns;
                 }
             }
@@ -529,9 +532,9 @@ impl World {
             let contest_ns = nanos(HELLO_WITHIN) / 2;
             let patience_ns = nanos(DEAD_AFTER) + contest_ns + self.plan.late_ns + SECOND_NS / 20;
             // Signs of life of the machine count, but not for ever.
+            let heard_ns = heard_ns.max(self.hosts[host].frozen_until);
             let longest_ns = heard_ns + 3 * nanos(DEAD_AFTER);
-            let heard_ns = heard_ns.max(alive_ns.min(longest_ns));
-            let since_ns = heard_ns.max(self.hosts[host].frozen_until);
+            let since_ns = heard_ns.max(alive_ns.min(longest_ns));
             let other = self.conns[conn].ends[1 - side].host;
             let silent = self.now_ns > since_ns + patience_ns;
             if silent && !gave_up && !self.plan.is_foreign(other) {

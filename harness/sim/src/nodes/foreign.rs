@@ -160,6 +160,7 @@ impl World {
         alone
             && self.hosts[host].foreign().is_some_and(plain)
             && !self.crashed
+            && !self.oracle.any_set_back()
             && self.hosts.len() == self.plan.hosts()
     }
 

@@ -48,10 +48,10 @@ fn modern_body(body: &[u8], chance: &mut Chance) -> Vec<u8> {
 fn write_frame(frame: &[u8], out: &mut Vec<u8>) {
     let mut length = frame.len();
     while length >= 0x80 {
-        out.push((length & 0x7f) as u8 | 0x80);
+        out.push(length.to_le_bytes()[0] | 0x80);
         length >>= 7;
     }
-    out.push(length as u8);
+    out.push(length.to_le_bytes()[0]);
     out.extend_from_slice(frame);
 }
 

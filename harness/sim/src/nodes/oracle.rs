@@ -64,8 +64,8 @@ struct Watch {
 const DIALS: usize = 8;
 /// ...take at least so long, if waits double.
 const DIALS_SPAN_NS: u64 = 5 * SECOND_NS / 2;
-/// A dial and its hello are over after this.
-const DIAL_MAX_NS: u64 = 16 * SECOND_NS / 5;
+/// A dial and its hello are over after this, though the machine that was dialed shows signs of life.
+const DIAL_MAX_NS: u64 = 8 * SECOND_NS;
 /// What may go out beyond what was asked for: the message that reaches it, and what goes before reports.
 const BEYOND_BUDGET_BYTES: usize = 8 * 1024;
 /// A timer may be late, and a server just woken.
@@ -100,6 +100,16 @@ impl Oracle {
             life.set_back = true;
         }
         self.was_set_back = true;
+    }
+
+    /// Whether any clock was set back: what was not due for a while is told again when it is.
+    pub(crate) fn any_set_back(&self) -> bool {
+        self.was_set_back
+    }
+
+    /// Whether the clock of a server was set back: what it holds may not be due any more.
+    pub(crate) fn is_set_back(&self, host: usize) -> bool {
+        self.lives.get(&host).is_some_and(|life| life.set_back)
     }
 
     /// Somebody reported this: to one of ours, whose clock bounds its time, or not.
@@ -165,7 +175,7 @@ impl Oracle {
             if let Event::LinkDown { reason, .. } = event {
                 life.faulted |= reason.is_fault();
             }
-            if let Event::LinkUp { peer, incarnation, .. } = event {
+            if let Event::LinkUp { peer, incarnation, frames: Some(_), .. } = event {
                 let latest = life.incarnations.entry(peer.clone()).or_default();
                 if incarnation < latest {
                     self.wrong = Some(format!("server {host} links an older {peer} than before"));
@@ -228,7 +238,9 @@ impl Oracle {
         let versions: u64 = node.replica().versions().map(|(_, version)| version).sum();
         let keys = node.replica().keys() as u64;
         let signature = [happened.entries, happened.fetched, keys, versions];
-        if std::mem::replace(&mut life.signature, signature) == signature {
+        // What is due again shows without any such change.
+        let is_same = std::mem::replace(&mut life.signature, signature) == signature;
+        if is_same && !life.set_back {
             return Ok(());
         }
         life.check_streams(node)?;

@@ -224,7 +224,7 @@ impl Plan {
         if plan.byte_ns > 2_000 {
             plan.room = plan.room.min(20_000);
         }
-        if plan.room < 1_000 {
+        if plan.room < 2_000 {
             plan.delay_ns = plan.delay_ns.min(3 * MS);
         }
         let lost = chance.index(servers);

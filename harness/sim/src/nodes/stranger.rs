@@ -57,7 +57,7 @@ impl World {
                 // understood or one whose fields do not fit.
                 write_batch(&[2, 0x7e, 7], &mut words);
                 let kind = [0xee, 0x84][self.chance.index(2)];
-                write_batch(&[3, kind, 1, 1, 200], &mut words);
+                write_batch(&[1, kind], &mut words);
                 words.extend([200, 0, 0]);
             }
             Talk::ImpostorDeaf => {
