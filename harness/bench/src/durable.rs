@@ -65,7 +65,7 @@ impl Args {
 const EVERY_50_MS: &str = "50ms";
 
 /// Bytes of all files in a directory; one that goes meanwhile counts for nothing.
-fn bytes_in(dir: &Path) -> anyhow::Result<u64> {
+pub(crate) fn bytes_in(dir: &Path) -> anyhow::Result<u64> {
     let sizes =
         std::fs::read_dir(dir)?.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len()));
     Ok(sizes.sum())

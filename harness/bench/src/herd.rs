@@ -4,6 +4,7 @@ use crate::Options;
 use crate::load::{Expect, Load, Motion, Target};
 use crate::probe;
 use crate::process::{Process, Scratch};
+use crate::quota::Quota;
 use crate::wires::Wires;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
@@ -20,6 +21,8 @@ pub(crate) struct Herd {
     /// Planned, and not started yet.
     asleep: Vec<Place>,
     program: PathBuf,
+    /// Processor time that all servers share.
+    quota: Option<Quota>,
     /// Removed when the servers have ended.
     dir: Scratch,
 }
@@ -61,6 +64,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) places: bool,
     /// Limits that are not to be the config's own, by their keys.
     pub(crate) limits: &'a [(&'a str, usize)],
+    /// After how long without a sign of life a server counts as gone, as the config says it; empty for the default.
+    pub(crate) forget_after: &'a str,
 }
 
 /// A neighbour that knows nothing but AT lines.
@@ -117,9 +122,10 @@ impl Herd {
         let program = options.server.clone().context("no server to start")?;
         let is_asleep = |place: &Place| plan.asleep.contains(&place.name.as_str());
         let (asleep, awake) = places.into_iter().partition(is_asleep);
-        let mut herd = Self { servers: Vec::new(), asleep, program, dir };
+        let mut herd = Self { servers: Vec::new(), asleep, program, quota: None, dir };
         for place in awake {
-            herd.launch(place)?;
+            let server = herd.launch(place)?;
+            herd.servers.push(server);
         }
         if herd.asleep.is_empty() {
             herd.linked()?;
@@ -127,7 +133,8 @@ impl Herd {
         Ok(herd)
     }
 
-    fn launch(&mut self, place: Place) -> Result<()> {
+    /// Starts a server and waits until it listens.
+    fn launch(&self, place: Place) -> Result<Server> {
         let Place { name, address, http } = place;
         let mut command = Command::new(&self.program);
         let config = self.dir.path().join(format!("{name}.toml"));
@@ -138,8 +145,17 @@ impl Herd {
             }
         }
         let errors = self.dir.path().join(format!("{name}.errors"));
-        let process = Process::start(&mut command, &errors)?;
-        self.servers.push(Server { name, address, http, process });
+        let admit = |pid| self.quota.as_ref().map_or(Ok(()), |quota| quota.admit(pid));
+        let process = Process::start_under(&mut command, &errors, admit)?;
+        Ok(Server { name, address, http, process })
+    }
+
+    /// From now on all servers, and those that are started, share this processor time.
+    pub(crate) fn share(&mut self, quota: Quota) -> Result<()> {
+        for server in &self.servers {
+            quota.admit(server.process.pid())?;
+        }
+        self.quota = Some(quota);
         Ok(())
     }
 
@@ -147,7 +163,49 @@ impl Herd {
     pub(crate) fn wake(&mut self, name: &str) -> Result<()> {
         let at = self.asleep.iter().position(|place| place.name == name);
         let place = self.asleep.swap_remove(at.context("no such server is asleep")?);
-        self.launch(place)
+        let server = self.launch(place)?;
+        self.servers.push(server);
+        Ok(())
+    }
+
+    /// Starts all servers that do not run, at the same time, and returns when the last of them listens.
+    pub(crate) fn wake_all(&mut self) -> Result<()> {
+        let places = std::mem::take(&mut self.asleep);
+        let herd = &*self;
+        let started: Vec<Result<Server>> = std::thread::scope(|scope| {
+            let launch = |place| scope.spawn(move || herd.launch(place));
+            let threads: Vec<_> = places.into_iter().map(launch).collect();
+            let joined = threads.into_iter().map(|thread| {
+                thread.join().ok().context("a thread panicked").and_then(|server| server)
+            });
+            joined.collect()
+        });
+        for server in started {
+            self.servers.push(server?);
+        }
+        Ok(())
+    }
+
+    /// Kills a server as a crash would; it can be woken again.
+    pub(crate) fn kill(&mut self, name: &str) -> Result<()> {
+        let at = self.servers.iter().position(|server| server.name == name);
+        let server = self.servers.swap_remove(at.context("no such server runs")?);
+        let Server { name, address, http, process } = server;
+        drop(process);
+        self.asleep.push(Place { name, address, http });
+        Ok(())
+    }
+
+    /// Kills all of them; none goes on while others are killed.
+    pub(crate) fn kill_all(&mut self) {
+        for server in &self.servers {
+            // It may have ended by itself.
+            let _gone = server.process.signal(rustix::process::Signal::KILL);
+        }
+        for Server { name, address, http, process } in self.servers.drain(..) {
+            drop(process);
+            self.asleep.push(Place { name, address, http });
+        }
     }
 
     /// Has a server stop in order; it can be woken again.
@@ -271,6 +329,16 @@ impl Server {
         self.metric("geoherd_log_lines_lost_total")
     }
 
+    /// Incarnations of servers whose streams are known here.
+    pub(crate) fn incarnations(&self) -> Result<u64> {
+        self.metric("geoherd_incarnations")
+    }
+
+    /// Records that a comparison found missing although they had been confirmed.
+    pub(crate) fn repairs(&self) -> Result<u64> {
+        self.metric("geoherd_audit_repairs_total")
+    }
+
     /// Times a link to this neighbour came up.
     pub(crate) fn links_established(&self, peer: &str) -> Result<u64> {
         self.metric(&format!("geoherd_link_established_total{{peer=\"{peer}\"}}"))
@@ -311,6 +379,9 @@ fn text(plan: &Plan<'_>, reader: &str, places: &[Place], dir: &Path) -> Result<S
     let mut text = "[herd]\nname = \"bench\"\n".to_owned();
     if !plan.redundancy.is_empty() {
         writeln!(text, "redundancy = {}", plan.redundancy)?;
+    }
+    if !plan.forget_after.is_empty() {
+        writeln!(text, "forget_after = {:?}", plan.forget_after)?;
     }
     writeln!(
         text,

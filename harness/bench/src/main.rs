@@ -2,10 +2,11 @@
 //!
 //! Absent on purpose: thresholds. Machines differ and are shared, so nothing fails on a time; what
 //! fails is a wrong answer. Every file but this one is either a measure (`line`, `flood`, `visible`,
-//! `memory`, `connections`, `scale`, `places`, `nearby`, `threads`, `replication`, `durable`, `moving`) or a tool that
-//! several of them use. `echo` is the yardstick: the same runtime and socket settings with no server in between;
+//! `memory`, `connections`, `scale`, `places`, `nearby`, `threads`, `replication`, `agree`,
+//! `durable`, `holds`, `moving`) or a tool that several of them use. `echo` is the yardstick: the same runtime and socket settings with no server in between;
 //! `peers` are what others made.
 
+mod agree;
 mod city;
 mod connections;
 mod durable;
@@ -13,6 +14,7 @@ mod ears;
 mod echo;
 mod flood;
 mod herd;
+mod holds;
 mod line;
 mod load;
 mod machine;
@@ -26,6 +28,7 @@ mod places;
 mod probe;
 mod process;
 mod pulse;
+mod quota;
 mod replication;
 mod riders;
 mod scale;
@@ -64,7 +67,7 @@ struct Cli {
 
 #[derive(Clone, Subcommand)]
 enum What {
-    /// Everything below but `replication` and `durable`, one after another (the default); a quarter of an
+    /// Everything below but `replication`, `agree`, `durable` and `holds`, one after another (the default); a quarter of an
     /// hour
     All,
     /// IAMATs answered by one server, against a bare echo of the same lines, Redis and a herd in Python
@@ -89,9 +92,15 @@ enum What {
     /// How the servers agree: what it costs, how late they are, what a cut, a slow link or an empty
     /// server does. All rows together take a quarter of an hour
     Replication(replication::Args),
+    /// How the servers agree where something went wrong: killed, cut off, split, starved. All rows together take half
+    /// an hour
+    Agree(agree::Args),
     /// What it costs that reports outlive their process: answers, fsyncs, files written anew, starts. All
     /// rows together take some minutes
     Durable(durable::Args),
+    /// The longest that the node's lock is held, in memory and without a server: while it grows to ten million
+    /// clients, compacts its journal, feeds an empty peer and erases what expired. Takes some minutes and 10 GB
+    Holds(holds::Args),
     /// Where everyone is, in memory and without a server: moves, who is near, bytes
     Index(moving::Args),
     /// Run the yardstick: answer lines as they came, until killed
@@ -148,7 +157,7 @@ fn run(cli: &Cli) -> Result<()> {
     process::guard()?;
     // Both ends of every connection are on this machine.
     machine::raise_open_files();
-    let alone = matches!(what, What::Index(_));
+    let alone = matches!(what, What::Index(_) | What::Holds(_));
     let server = if alone { None } else { Some(server(&cli.options)?) };
     let options = Options { server, ..cli.options.clone() };
     let facts = machine::Facts::gather();
@@ -189,7 +198,9 @@ impl What {
             Self::Places => "places",
             Self::Threads => "threads",
             Self::Replication(_) => "replication",
+            Self::Agree(_) => "agree",
             Self::Durable(_) => "durable",
+            Self::Holds(_) => "holds",
             Self::Index(_) => "index",
             Self::Echo => "echo",
         }
@@ -224,10 +235,18 @@ impl What {
             Self::Scale(args) => one(Box::new(move |options| scale::measure(options, &args))),
             Self::Places => one(Box::new(places::measure)),
             Self::Threads => one(Box::new(threads::measure)),
+            Self::Holds(args) => one(Box::new(move |options| holds::measure(options, &args))),
             Self::Index(args) => one(Box::new(move |options| moving::measure(options, &args))),
             Self::Replication(args) => {
                 let rows = args.rows().into_iter();
                 let measure = |row: replication::Measure, args: replication::Args| -> Measure {
+                    Box::new(move |options| row(options, &args))
+                };
+                rows.map(|(name, row)| (name, measure(row, args.clone()))).collect()
+            }
+            Self::Agree(args) => {
+                let rows = args.rows().into_iter();
+                let measure = |row: agree::Measure, args: agree::Args| -> Measure {
                     Box::new(move |options| row(options, &args))
                 };
                 rows.map(|(name, row)| (name, measure(row, args.clone()))).collect()

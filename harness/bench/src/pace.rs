@@ -45,6 +45,15 @@ impl Paced {
         servers: impl IntoIterator<Item = &'a Server>,
         pace: Pace,
     ) -> Result<Self> {
+        Self::start_as(0, servers, pace)
+    }
+
+    /// The same, where the first server's clients are written by this writer, so that two loads have other clients.
+    pub(crate) fn start_as<'a>(
+        first: u16,
+        servers: impl IntoIterator<Item = &'a Server>,
+        pace: Pace,
+    ) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let mut writers = Vec::new();
         let mut readers = Vec::new();
@@ -55,7 +64,7 @@ impl Paced {
             writers.push(stream);
         }
         let writing = shared.clone();
-        let writer = std::thread::spawn(move || write_all(&mut writers, pace, &writing));
+        let writer = std::thread::spawn(move || write_all(first, &mut writers, pace, &writing));
         Ok(Self { shared, writer, readers })
     }
 
@@ -86,7 +95,7 @@ fn connect(address: SocketAddr) -> Result<(TcpStream, TcpStream)> {
     Ok((stream, reader))
 }
 
-fn write_all(streams: &mut [TcpStream], pace: Pace, shared: &Shared) -> Result<()> {
+fn write_all(first: u16, streams: &mut [TcpStream], pace: Pace, shared: &Shared) -> Result<()> {
     /// Reports that are due within one of these go out together; short against any latency of interest.
     const TICK: Duration = Duration::from_millis(1);
     let began = Instant::now();
@@ -97,7 +106,7 @@ fn write_all(streams: &mut [TcpStream], pace: Pace, shared: &Shared) -> Result<(
         let due = due as u64;
         for number in done..due {
             let client = u32::try_from(number % u64::from(pace.clients)).unwrap_or(0);
-            for (writer, stream) in (0..).zip(streams.iter_mut()) {
+            for (writer, stream) in (first..).zip(streams.iter_mut()) {
                 let line = report(&client_name(writer, client), &time_text(unix_nanos()));
                 stream.write_all(line.as_bytes())?;
                 shared.sent.fetch_add(1, Relaxed);

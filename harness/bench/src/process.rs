@@ -1,6 +1,7 @@
 //! Processes that are measured: started here, ended here whatever happens, and read from `/proc`.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -32,8 +33,18 @@ const STOPPED_WITHIN: Duration = Duration::from_mins(1);
 impl Process {
     /// Starts `command` and waits until it prints a line; its errors go to the file `errors`.
     pub(crate) fn start(command: &mut Command, errors: &Path) -> Result<Self> {
+        Self::start_under(command, errors, |_pid| Ok(()))
+    }
+
+    /// The same, with `admit` called as soon as there is a process.
+    pub(crate) fn start_under(
+        command: &mut Command,
+        errors: &Path,
+        admit: impl FnOnce(u32) -> Result<()>,
+    ) -> Result<Self> {
         let program = command.get_program().display().to_string();
         let (mut process, stdout) = Self::spawn(command, errors, Stdio::piped())?;
+        admit(process.pid)?;
         let Some(line) = first_line(stdout.context("the pipe was asked for above")?) else {
             let said = fs::read_to_string(errors).unwrap_or_default();
             bail!("{program} was not ready within {READY_WITHIN:?}; it said: {}", said.trim())
@@ -69,13 +80,7 @@ impl Process {
     ///
     /// When it ends otherwise, or not in time.
     pub(crate) fn stop(self) -> Result<()> {
-        let signalled = running().iter().find(|child| child.id() == self.pid).map(|child| {
-            rustix::process::kill_process(
-                rustix::process::Pid::from_child(child),
-                rustix::process::Signal::TERM,
-            )
-        });
-        signalled.context("it has ended already")??;
+        self.signal(Signal::TERM)?;
         let deadline = Instant::now() + STOPPED_WITHIN;
         loop {
             let mut running = running();
@@ -89,6 +94,11 @@ impl Process {
             ensure!(Instant::now() < deadline, "a server does not stop within {STOPPED_WITHIN:?}");
             crate::machine::pass(Duration::from_millis(5));
         }
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, wanted: Signal) -> Result<()> {
+        send(self.pid, wanted)
     }
 
     /// Its number, by which it tells itself from others.
@@ -126,6 +136,13 @@ impl Drop for Process {
             end(&mut running.swap_remove(at));
         }
     }
+}
+
+/// Sends a signal to a process that was started here and has not been waited for.
+pub(crate) fn send(pid: u32, wanted: Signal) -> Result<()> {
+    let running = running();
+    let child = running.iter().find(|child| child.id() == pid).context("it has ended already")?;
+    Ok(kill_process(Pid::from_child(child), wanted)?)
 }
 
 /// Processor time of this process so far, seconds.

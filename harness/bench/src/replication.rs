@@ -96,7 +96,7 @@ const FLOODING: &str = "\"all\"";
 const AGREED_WITHIN: Duration = Duration::from_mins(3);
 
 /// Waits until no server has sent a record for a while: everything is everywhere.
-fn at_rest(herd: &Herd) -> Result<()> {
+pub(crate) fn at_rest(herd: &Herd) -> Result<()> {
     /// Longer than watermarks and repairs of a tree take.
     const QUIET_FOR: Duration = Duration::from_millis(700);
     let deadline = std::time::Instant::now() + AGREED_WITHIN;

@@ -43,20 +43,29 @@ pub(crate) struct Wires {
 struct Wire {
     manner: Manner,
     cut: watch::Sender<bool>,
+    down: watch::Sender<bool>,
     passed: AtomicU64,
 }
 
 /// What is read at once.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// Of a slow wire: what lies in it must not be worth many seconds.
-const CHUNK_SLOW_BYTES: usize = 2 * 1024;
+/// The parts of a second whose bytes a slow wire reads at once and the kernel keeps for each side of it, so that
+/// what lies in it is never worth much time; both have bounds below.
+const CHUNKS_A_SECOND: u32 = 1000;
+const BUFFERS_A_SECOND: u32 = 200;
+
+/// Bounds of what a slow wire reads at once.
+const CHUNK_SLOW_BYTES: (u32, u32) = (2 * 1024, 16 * 1024);
+
+/// A slow wire makes up for so much time in which its timers were late, or its rate would be lower than it should.
+const MADE_UP_FOR: Duration = Duration::from_millis(20);
 
 /// Chunks on their way in one direction: what a fast wire with a long delay holds.
 const CHUNKS_UNDER_WAY: usize = 4096;
 
-/// What the kernel keeps for each side of a slow wire; it doubles this.
-const SLOW_BUFFER_BYTES: u32 = 4 * 1024;
+/// The least that the kernel keeps for each side of a slow wire; it doubles this.
+const SLOW_BUFFER_BYTES_MIN: u32 = 4 * 1024;
 
 impl Wires {
     pub(crate) fn new(manner: Manner) -> Result<Self> {
@@ -96,6 +105,13 @@ impl Wires {
         Ok(())
     }
 
+    /// Takes the wire between these two down, or up again: while it is down every connection over it is closed at
+    /// once.
+    pub(crate) fn take_down(&self, one: &str, other: &str, down: bool) -> Result<()> {
+        self.wire(one, other)?.down.send_replace(down);
+        Ok(())
+    }
+
     /// Bytes that came out of the wire between these two so far, in both directions.
     pub(crate) fn passed(&self, one: &str, other: &str) -> Result<u64> {
         Ok(self.wire(one, other)?.passed.load(Relaxed))
@@ -130,13 +146,15 @@ fn ends(one: &str, other: &str) -> (String, String) {
 
 impl Wire {
     fn new(manner: Manner) -> Self {
-        Self { manner, cut: watch::Sender::new(false), passed: AtomicU64::new(0) }
+        let (cut, down) = (watch::Sender::new(false), watch::Sender::new(false));
+        Self { manner, cut, down, passed: AtomicU64::new(0) }
     }
 
     fn tune(&self, socket: &TcpSocket) -> std::io::Result<()> {
-        if self.manner.rate.is_some() {
-            socket.set_recv_buffer_size(SLOW_BUFFER_BYTES)?;
-            socket.set_send_buffer_size(SLOW_BUFFER_BYTES)?;
+        if let Some(rate) = self.manner.rate {
+            let bytes = (rate / BUFFERS_A_SECOND).max(SLOW_BUFFER_BYTES_MIN);
+            socket.set_recv_buffer_size(bytes)?;
+            socket.set_send_buffer_size(bytes)?;
         }
         Ok(())
     }
@@ -155,6 +173,9 @@ impl Wire {
         /// As long as anybody waits for a connection.
         const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
         timeout(CONNECTED_WITHIN, self.whole()).await??;
+        if *self.down.borrow() {
+            return Ok(());
+        }
         let socket = TcpSocket::new_v4()?;
         self.tune(&socket)?;
         let far = socket.connect(target).await?;
@@ -162,10 +183,17 @@ impl Wire {
         far.set_nodelay(true)?;
         let (near_reader, near_writer) = near.into_split();
         let (far_reader, far_writer) = far.into_split();
-        tokio::join!(
-            self.clone().pass_on(near_reader, far_writer),
-            self.clone().pass_on(far_reader, near_writer)
-        );
+        let both = async {
+            tokio::join!(
+                self.clone().pass_on(near_reader, far_writer),
+                self.clone().pass_on(far_reader, near_writer)
+            );
+        };
+        let mut down = self.down.subscribe();
+        tokio::select! {
+            () = both => {}
+            is_down = down.wait_for(|down| *down) => drop(is_down?),
+        }
         Ok(())
     }
 
@@ -176,11 +204,21 @@ impl Wire {
     }
 
     async fn pass_on(self: Arc<Self>, mut from: OwnedReadHalf, to: OwnedWriteHalf) {
-        let slow = self.manner.rate.is_some();
-        let room = if slow { 1 } else { CHUNKS_UNDER_WAY };
+        let (room, chunk) = match self.manner.rate {
+            None => (CHUNKS_UNDER_WAY, CHUNK_BYTES),
+            Some(rate) => {
+                let (least, most) = CHUNK_SLOW_BYTES;
+                // It fits: it has a bound.
+                (
+                    1,
+                    usize::try_from((rate / CHUNKS_A_SECOND).clamp(least, most))
+                        .unwrap_or(CHUNK_BYTES),
+                )
+            }
+        };
         let (sender, receiver) = mpsc::channel(room);
         tokio::spawn(self.clone().deliver(receiver, to));
-        let mut buffer = vec![0; if slow { CHUNK_SLOW_BYTES } else { CHUNK_BYTES }];
+        let mut buffer = vec![0; chunk];
         let mut chance = Chance(crate::probe::unix_nanos() | 1);
         let mut due = Instant::now();
         while let Ok(count @ 1..) = from.read(&mut buffer).await {
@@ -205,10 +243,12 @@ impl Wire {
                 sleep_until(due).await; // tidy: allow(sleep): the delay of a wire is what is made here
             }
             if let Some(rate) = self.manner.rate {
-                free = free.max(Instant::now()) + Duration::from_secs(1) * length(&bytes) / rate;
+                let earliest = Instant::now().checked_sub(MADE_UP_FOR).unwrap_or(free);
+                free = free.max(earliest) + Duration::from_secs(1) * length(&bytes) / rate;
                 sleep_until(free).await; // tidy: allow(sleep): the rate of a wire is what is made here
             }
-            if self.whole().await.is_err() || to.write_all(&bytes).await.is_err() {
+            let is_lost = self.whole().await.is_err() || *self.down.borrow();
+            if is_lost || to.write_all(&bytes).await.is_err() {
                 return;
             }
             self.passed.fetch_add(u64::from(length(&bytes)), Relaxed);

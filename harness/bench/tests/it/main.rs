@@ -96,6 +96,12 @@ fn every_row_about_replication_is_measured_once() {
     assert!(payloads >= 4.0, "{said}");
 }
 
+#[test]
+fn every_row_about_agreement_after_faults_is_measured_once() {
+    let (document, said) = measured("agree");
+    assert_eq!(rows(&document), [1, 1, 2, 1, 2, 1, 4, 1, 1], "{said}");
+}
+
 /// What a quick run of this measure wrote, and what it said.
 fn measured(what: &str) -> (serde_json::Value, String) {
     let bench = Path::new(env!("CARGO_BIN_EXE_herd-bench"));
