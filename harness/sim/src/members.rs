@@ -97,7 +97,12 @@ impl World {
             let holds = |other: usize| {
                 let replica = self.servers[other].replica.as_ref();
                 let is_honest = self.absence(other) != Some(Absence::Lying);
-                is_honest && replica.and_then(|r| crate::oracle::stored(r, key)) >= Some(rank)
+                let stores = replica.is_some_and(|replica| {
+                    // One that is ahead of the other's clock is kept beside what it stores.
+                    crate::oracle::stored(replica, key) >= Some(rank)
+                        || crate::oracle::is_void(replica, key, &rank, self.now(other))
+                });
+                is_honest && stores
             };
             let others = (0..self.plan.servers).filter(|&other| other != server);
             if !others.into_iter().any(holds) && !crate::oracle::is_void(replica, key, &rank, now) {

@@ -54,7 +54,7 @@ impl World {
             }
         }
         self.set_cuts(|_| true, [false; 2]);
-        for wire in &mut self.wires {
+        for wire in self.wires.iter_mut().filter(|wire| wire.breaks_at < u64::MAX) {
             // Of two connections one goes now.
             wire.breaks_at = wire.breaks_at.min(self.now_ns + 2 * SECOND_NS);
         }

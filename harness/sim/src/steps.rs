@@ -205,7 +205,10 @@ impl World {
             let tombstone = stored.filter(|record| record.tombstone).or(ahead);
             let Some(rank) = tombstone.as_ref().and_then(rank_of).filter(|rank| rank.tombstone)
             else {
-                return Err(format!("server {server} forgot key {key} without a tombstone"));
+                let held = (replica.get(&key_bytes(key)), replica.futures().next());
+                return Err(format!(
+                    "server {server} forgot key {key} without a tombstone: {held:?}"
+                ));
             };
             self.report.count(Count::Forgets);
             if self.forgotten_ns.len() <= key {

@@ -71,7 +71,10 @@ impl World {
         let mut lost: Vec<usize> = Vec::new();
         let oracle = &self.oracle;
         directory.acknowledged.retain(|one| {
-            let is_there = stored(replica, one.key) >= Some(one.rank)
+            let stored = stored(replica, one.key);
+            // A server whose clock was set back may have reissued it with a lesser time.
+            let is_there = stored >= Some(one.rank)
+                || stored.is_some_and(|stored| stored.value == one.rank.value)
                 || oracle.is_excused(replica, one.key, &one.rank, now);
             if !is_there && !lost.contains(&one.key) {
                 lost.push(one.key);

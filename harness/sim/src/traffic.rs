@@ -51,6 +51,12 @@ impl World {
             rest = rest.get(taken..).unwrap_or_default();
             for frame in batch {
                 let Ok(Decoded::Message(message)) = frame else {
+                    let peer = self.wires[wire].ends[1 - side].server;
+                    if self.absence(peer) == Some(Absence::Lying) {
+                        self.report.count(Count::LiarsClosed);
+                        self.break_wire(wire);
+                        return self.touched(server);
+                    }
                     return Err(format!("a frame was not read back: {frame:?}"));
                 };
                 if self.trace.is_some() && !matches!(message, Message::Member { .. }) {

@@ -30,6 +30,9 @@ pub(crate) const SECOND_NS: u64 = 1_000_000_000;
 /// Events at one moment at most.
 const STALLED_MAX: u64 = 100_000;
 
+/// Events of one history at most; a storm of restarts has some hundred thousand.
+const EVENTS_MAX: u64 = 3_000_000;
+
 thread_local! {
     /// The seed that this thread runs, for a panic to name.
     static SEED: Cell<u64> = const { Cell::new(0) };
@@ -140,6 +143,7 @@ pub(crate) struct World {
     pub(crate) sent: Sent,
     /// Events since time went on.
     stalled: u64,
+    events: u64,
     /// Something failed where nothing could be returned.
     pub(crate) fault: Option<String>,
     pub(crate) report: Report,
@@ -195,6 +199,7 @@ impl World {
             may_repair: false,
             sent: Sent::default(),
             stalled: 0,
+            events: 0,
             fault: None,
             report: Report::default(),
             trace: trace.then(Vec::new),
@@ -286,8 +291,10 @@ impl World {
                 return Ok(());
             }
             self.stalled = if at > self.now_ns { 0 } else { self.stalled + 1 };
-            if self.stalled > STALLED_MAX {
-                return Err(format!("time stands still at {} ns", self.now_ns));
+            self.events += 1;
+            if self.stalled > STALLED_MAX || self.events > EVENTS_MAX {
+                let (events, now) = (self.events, self.now_ns);
+                return Err(format!("no end: {events} events, the last at {now} ns"));
             }
             self.now_ns = at.max(self.now_ns);
             self.happen()?;
