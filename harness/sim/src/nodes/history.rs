@@ -320,6 +320,10 @@ impl World {
         let cuts = self.edges[edge].cuts;
         for conn in self.along(edge) {
             self.after(KERNEL_TIMEOUT_NS, Ev::KernelEnds { conn, cuts });
+            // The other way may have been cut before.
+            for side in 0..2 {
+                self.schedule(conn, side);
+            }
         }
     }
 

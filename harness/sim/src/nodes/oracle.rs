@@ -7,7 +7,7 @@ use crate::nodes::world::SECOND_NS;
 use herd_node::{CloseReason, Event, Node, PeerState, ReplicaEvent};
 use herd_proto::peer::FRAME_BYTES_MAX;
 use herd_replica::Origin;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// By what two reports of one client are ordered.
 pub(crate) type Rank = (i64, Vec<u8>);
@@ -34,7 +34,7 @@ pub(crate) struct Oracle {
 /// One life of one server.
 #[derive(Debug, Default)]
 struct Life {
-    signature: [u64; 4],
+    signature: [u64; 5],
     shown: BTreeMap<Vec<u8>, Rank>,
     versions: BTreeMap<Origin, u64>,
     peers: Vec<Watch>,
@@ -148,18 +148,6 @@ impl Oracle {
             let sent = bytes.len();
             self.wrong = Some(format!("server {host} sends {sent} bytes where {budget} may go"));
         }
-        if bytes.starts_with(b"AT ") {
-            let clients = bytes.split(|&byte| byte == b'\n').filter_map(|line| {
-                let text = std::str::from_utf8(line).ok()?;
-                text.split(' ').nth(3)
-            });
-            let mut told = BTreeSet::new();
-            for client in clients {
-                if !told.insert(client) {
-                    self.wrong = Some(format!("server {host} tells of {client} twice at once"));
-                }
-            }
-        }
     }
 
     /// What a server has to say for its log.
@@ -237,7 +225,8 @@ impl Oracle {
         let happened = node.replica().stats();
         let versions: u64 = node.replica().versions().map(|(_, version)| version).sum();
         let keys = node.replica().keys() as u64;
-        let signature = [happened.entries, happened.fetched, keys, versions];
+        let futures = node.replica().futures().count() as u64;
+        let signature = [happened.entries, happened.fetched, keys, versions, futures];
         // What is due again shows without any such change.
         let is_same = std::mem::replace(&mut life.signature, signature) == signature;
         if is_same && !life.set_back {
