@@ -2,7 +2,7 @@
 //! what the node asks for.
 //!
 //! A connection enters once for a whole batch of input. No I/O and no waiting happens inside; effects
-//! are delivered after the lock is free again.
+//! are delivered after the lock is free again. How long the lock is [held](holds) is counted.
 
 use crate::durability::Durability;
 use crate::places::Places;
@@ -18,13 +18,17 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
 
+mod holds;
 #[cfg(test)]
 mod interleavings;
+
+use self::holds::Hold;
+pub(crate) use self::holds::{HOLD_BOUNDS, LockHolds};
 
 /// What the shell's tasks share.
 #[derive(Debug)]
 pub struct Host {
-    node: Mutex<Node>,
+    locked: Mutex<Locked>,
     clock: Clock,
     links: Mutex<BTreeMap<LinkId, Arc<LinkSignal>>>,
     orders: mpsc::UnboundedSender<Order>,
@@ -46,6 +50,14 @@ pub struct Host {
     phase: watch::Sender<Phase>,
     /// A client has gone while the server stops.
     pub(crate) seat_given_up: Notify,
+}
+
+/// The state behind the lock.
+#[derive(Debug)]
+struct Locked {
+    node: Node,
+    /// Behind the same lock, so that counting needs no atomic operations.
+    holds: LockHolds,
 }
 
 /// What a [`Host`] is made of.
@@ -82,7 +94,7 @@ impl Host {
         let (orders, receiver) = mpsc::unbounded_channel();
         let host = Self {
             name: parts.node.name().to_owned(),
-            node: Mutex::new(parts.node),
+            locked: Mutex::new(Locked { node: parts.node, holds: LockHolds::default() }),
             clock: parts.clock,
             links: Mutex::default(),
             orders,
@@ -109,12 +121,16 @@ impl Host {
         let now = self.now();
         let mut outputs = Vec::new();
         let (result, timeout) = {
-            let mut node = self.node.lock();
-            let result = visit(&mut node, now);
+            let mut locked = self.locked.lock();
+            let hold = Hold::begin();
+            let Locked { node, holds } = &mut *locked;
+            let result = visit(node, now);
             while let Some(output) = node.poll_output() {
                 outputs.push(output);
             }
-            (result, node.poll_timeout())
+            let timeout = node.poll_timeout();
+            holds.record(hold.end());
+            (result, timeout)
         };
         if timeout.is_some_and(|at| at.nanos() < self.armed.load(Ordering::Relaxed)) {
             self.timer.notify_one();
@@ -123,6 +139,11 @@ impl Host {
             self.deliver(output);
         }
         result
+    }
+
+    /// Holds of the lock so far, by how long they took.
+    pub(crate) fn lock_holds(&self) -> LockHolds {
+        self.locked.lock().holds.clone()
     }
 
     /// What the node is to be told of this process; reads it from the system.
@@ -213,10 +234,10 @@ impl Host {
     /// Calls the node when its timers are due; ends with the process.
     pub async fn run_timers(&self) {
         loop {
-            let due = self.node.lock().poll_timeout();
+            let due = self.locked.lock().node.poll_timeout();
             self.armed.store(due.map_or(u64::MAX, Instant::nanos), Ordering::Relaxed);
             // A timer set between the two lines above is seen here.
-            if self.node.lock().poll_timeout() != due {
+            if self.locked.lock().node.poll_timeout() != due {
                 continue;
             }
             let wait = due.map(|at| at.since(self.now().instant));

@@ -238,7 +238,7 @@ fn the_timer_task_is_armed_for_what_was_set_last() {
             move || host.open_link(|node, now| Some(node.handle_accepted(now)))
         });
         accepting.join().unwrap();
-        let due = || host.node.lock().poll_timeout().unwrap();
+        let due = || host.locked.lock().node.poll_timeout().unwrap();
         while due().nanos() != host.armed.load(Ordering::Relaxed) {
             thread::yield_now();
         }

@@ -1,6 +1,6 @@
 //! `/metrics`: everything that is counted, read out when asked.
 
-use crate::host::Host;
+use crate::host::{HOLD_BOUNDS, Host, LockHolds};
 use crate::process::Process;
 use herd_node::{ComparisonReport, Counters, DELAY_BOUNDS_NS, Histogram, PeerState, PeerStatus};
 use prometheus_client::collector::Collector;
@@ -12,6 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 /// All metrics as OpenMetrics text.
 pub(super) fn encode(host: &Arc<Host>) -> Result<String, fmt::Error> {
@@ -47,6 +48,7 @@ impl Collector for Readout {
             "Streams known here, one for each incarnation of a server that has not ended",
             incarnations as u64,
         )?;
+        write_lock_holds(out, &self.host.lock_holds())?;
         write_comparisons(out, &comparisons)?;
         write_peers(out, &peers)?;
         self.write_clients(out)?;
@@ -69,12 +71,24 @@ impl Out<'_, '_> {
     }
 
     fn histogram(&mut self, name: &str, help: &str, values: &Histogram) -> fmt::Result {
-        let bounds = DELAY_BOUNDS_NS.iter().map(|&ns| ns as f64 / 1e9).chain([f64::INFINITY]);
-        let buckets: Vec<_> = bounds.zip(values.buckets().iter().copied()).collect();
+        let bounds = DELAY_BOUNDS_NS.iter().map(|&ns| ns as f64 / 1e9);
+        self.buckets(name, help, bounds, values.buckets(), values.sum_seconds())
+    }
+
+    /// A histogram whose last bucket is for what lies beyond every bound.
+    fn buckets(
+        &mut self,
+        name: &str,
+        help: &str,
+        bounds: impl Iterator<Item = f64>,
+        counts: &[u64],
+        sum: f64,
+    ) -> fmt::Result {
+        let bounds = bounds.chain([f64::INFINITY]);
+        let buckets: Vec<_> = bounds.zip(counts.iter().copied()).collect();
         let mut encoder =
             self.encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        let (sum, count) = (values.sum_seconds(), values.count());
-        encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+        encoder.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)
     }
 
     fn metric(
@@ -115,6 +129,16 @@ fn write_node(out: &mut Out<'_, '_>, counters: &Counters, clients: usize) -> fmt
         "geoherd_propagation_seconds",
         "From the receipt of a report by its first server to its arrival here",
         &counters.propagation,
+    )
+}
+
+fn write_lock_holds(out: &mut Out<'_, '_>, holds: &LockHolds) -> fmt::Result {
+    out.buckets(
+        "geoherd_lock_hold_seconds",
+        "How long the lock of this server's state was held; of long holds the CPU time",
+        HOLD_BOUNDS.iter().map(Duration::as_secs_f64),
+        holds.buckets(),
+        holds.sum().as_secs_f64(),
     )
 }
 
