@@ -28,7 +28,9 @@ impl World {
             return self.go_on_with_a_liar();
         }
         self.agree()?;
+        self.run_for(LOOKS_EVERY_NS)?;
         self.check_floors(&floors)?;
+        self.check_due()?;
         self.check_kept()?;
         // The rest takes long; the histories are many.
         if self.chance.per_mille(120) {
@@ -124,6 +126,19 @@ impl World {
             }
         }
         self.report.count_many(Count::ExpiredAtRest, expired);
+        Ok(())
+    }
+
+    /// Nothing is stored where clients are shown it before it is due.
+    fn check_due(&self) -> Result<(), String> {
+        for (server, replica) in self.honest() {
+            let now = self.now(server);
+            let early =
+                |&key: &usize| stored(replica, key).is_some_and(|rank| is_future(&rank, now.unix));
+            if let Some(key) = (0..self.oracle.keys()).find(early) {
+                return Err(format!("server {server} shows key {key} before it is due"));
+            }
+        }
         Ok(())
     }
 

@@ -3,8 +3,8 @@
 use crate::oracle::FUTURE_SKEW_MAX;
 use crate::plan::nanos;
 use crate::report::Count;
-use crate::world::{Line, SECOND_NS, World, name};
-use herd_replica::{Origin, Redundancy, Replica, Settings, Tuning};
+use crate::world::{Line, SECOND_NS, START_NS, World, name};
+use herd_replica::{Mutant, Origin, Redundancy, Replica, Settings, Tuning};
 use herd_store::Identity;
 
 const DAY_NS: u64 = 86_400 * SECOND_NS;
@@ -18,7 +18,9 @@ impl World {
         self.starts += 1;
         // Two starts at one moment of virtual time would be some time apart.
         let by_clock = self.now(server).unix.nanos().cast_unsigned() + self.starts;
-        self.start_as(server, by_clock, false);
+        let is_kept = self.mutant == Some(Mutant::IncarnationKept);
+        let kept = START_NS.unsigned_abs() + server as u64;
+        self.start_as(server, if is_kept { kept } else { by_clock }, is_kept);
     }
 
     /// Starts a process of this incarnation, or a later one if its disk asks for that.
