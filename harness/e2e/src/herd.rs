@@ -288,6 +288,10 @@ impl Herd {
     fn config_text(&self, name: &str) -> String {
         let plan = &self.plan;
         let mut text = "[herd]\nname = \"news\"\n".to_owned();
+        for (key, value) in plan.settings.get("herd").into_iter().flatten() {
+            // Writing to a String cannot fail.
+            let _infallible = writeln!(text, "{key} = {value}");
+        }
         let routes = &self.server(name).routes;
         let ours = self.servers.iter().map(|(other, s)| (other, s.listen, Some(s.http)));
         let foreign = plan.foreign.iter().map(|(other, &address)| (other, address, None));
@@ -303,7 +307,7 @@ impl Herd {
                 None => writeln!(text, "protocol = \"at\""),
             };
         }
-        for (table, keys) in &plan.settings {
+        for (table, keys) in plan.settings.iter().filter(|(table, _)| *table != "herd") {
             let _infallible = writeln!(text, "[{table}]");
             for (key, value) in keys {
                 let _infallible = writeln!(text, "{key} = {value}");

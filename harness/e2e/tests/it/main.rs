@@ -1,5 +1,6 @@
 //! The real program as real processes, driven over sockets.
 
+mod agreement;
 mod bounds;
 mod dump;
 mod foreign;
