@@ -311,7 +311,7 @@ impl Link {
         if self.is_watched(faults) {
             match self.silence.look(self.dead_after, now) {
                 Verdict::Alive if faults.is_hasty && self.silence.is_overdue() => Verdict::Dead,
-                verdict => verdict,
+                verdict @ (Verdict::Alive | Verdict::Probe | Verdict::Dead) => verdict,
             }
         } else {
             Verdict::Alive

@@ -10,7 +10,6 @@ fn line() -> String {
 
 #[test]
 fn a_foreign_server_is_dialed_and_told_in_its_own_tongue() {
-    let line = line();
     let foreign = Foreign::start(Manner::Listens);
     let plan = Plan::line(&["Hill", "Jaquez"]).foreign("Aliens", foreign.address(), &["Hill"]);
     let herd = plan.start();
@@ -92,7 +91,6 @@ fn an_echo_does_not_loop() {
 
 #[test]
 fn a_ring_through_two_foreign_servers_does_not_loop() {
-    let line = line();
     // Hill and Jaquez are linked, and linked again through each of two servers that pass on whatever
     // they hear without a look at it.
     let foreign = [Foreign::start(Manner::PassesOn), Foreign::start(Manner::PassesOn)];

@@ -231,17 +231,17 @@ mod tests {
             "\
 Herd news, seen from Hill at 127.0.0.1:12100: 3 servers, 1 problem
 
-SERVER  STATE        HEARD      LAG         CLIENTS  UPDATES  STREAMS  MEMORY  AUDITS  UP FOR  VERSION
-Hill    ready        now        7, 250 ms        12        3        2   31 MB  4       2 h     0.1.0 (abc)
-Smith   unreachable  2 min ago  -                 9        -        -       -  -       -       -
-Zammit  unheard      never      -                 -        -        -       -  -       -       -
+SERVER  STATE        HEARD      LAG        CLIENTS  UPDATES  STREAMS  MEMORY  AUDITS  UP FOR  VERSION
+Hill    ready        now        7, 250 ms       12        3        2   31 MB  4       2 h     0.1.0 (abc)
+Smith   unreachable  2 min ago  -                9        -        -       -  -       -       -
+Zammit  unheard      never      -                -        -        -       -  -       -       -
 
 LINK         STATE  ROUND TRIP  RECORDS THERE  AND BACK  PROTOCOL
 Hill–Smith   down            -              5         6  native
 Hill–Zammit  up         0.2 ms              1         2  native
 
-ALARM AT  WHAT         TIMES  LAST
-Hill      clock-differs    2  61 s ago
+ALARM AT  WHAT           TIMES  LAST
+Hill      clock-differs      2  61 s ago
 
 ! Smith cannot be reached; last heard of 130 s ago
 "
