@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 /// A journal that grew by less is not worth compacting...
-const FREE_BYTES: u64 = 32 * 1024 * 1024;
+const FREE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// ...and one is that has grown by so many quarters of what it began with.
 const QUARTERS: u64 = 3;
 
 /// While the old journal grows by a byte, the next one gets so many: then both together take at most three times
-/// what is alive and 64 MB, however much comes in. While the next one, which must get `b` bytes and all that comes
+/// what is alive and 9 MB, however much comes in. While the next one, which must get `b` bytes and all that comes
 /// in too, is written, `b` divided by this less one comes in.
 pub const COMPACTION_SHARE: usize = 9;
 
@@ -58,7 +58,7 @@ impl Limits {
     /// Decides whether a journal is compacted now.
     ///
     /// A journal without need for it is compacted once it has grown to 1.75 times what it began with and
-    /// 32 MiB more; with bounded room, sooner; and in any case within the horizon, since the reports of
+    /// 4 MiB more; with bounded room, sooner; and in any case within the horizon, since the reports of
     /// forgotten clients stay in it until then. Where two journals do not fit, nothing helps but more room.
     pub fn decide(&self, usage: Usage) -> Decision {
         let Usage { live_bytes, base_bytes, age } = usage;
@@ -134,10 +134,10 @@ mod tests {
     }
 
     #[test]
-    fn both_journals_take_three_times_what_is_alive_and_64_mb() {
+    fn both_journals_take_three_times_what_is_alive_and_9_mb() {
         for base in [0, 10 * MB, 105 * MB, 1000 * MB] {
             let (most, compactions, full) = wear(base, None);
-            assert!(most <= 3 * base + 64 * MB, "{base}: {most}");
+            assert!(most <= 3 * base + 9 * MB, "{base}: {most}");
             assert!(compactions > 0 && !full);
         }
     }
