@@ -46,7 +46,7 @@ impl Liar {
                 claimed = self.claim();
             }
             for question in questions {
-                denied += usize::from(self.answer(question));
+                denied += usize::from(self.answer(&question));
             }
         }
         denied
@@ -67,9 +67,9 @@ impl Liar {
         self.say(&all)
     }
 
-    fn answer(&mut self, question: Question) -> bool {
+    fn answer(&mut self, question: &Question) -> bool {
         let versions = self.versions.clone();
-        match question {
+        match *question {
             Question::Ping(sent, unix_ns) => {
                 self.say(&[Message::Pong { sent, unix_ns }]);
                 false
@@ -86,14 +86,16 @@ impl Liar {
     fn say(&mut self, messages: &[Message<'_>]) -> bool {
         let mut bytes = Vec::new();
         let mut writer = BatchWriter::new(&mut bytes);
-        messages.iter().for_each(|message| writer.push(message));
+        for message in messages {
+            writer.push(message);
+        }
         drop(writer);
         self.stream.write_all(&bytes).is_ok()
     }
 
     /// What the server asks now; nothing once it has closed.
     fn receive(&mut self) -> Option<Vec<Question>> {
-        let mut buffer = [0; 64 * 1024];
+        let mut buffer = [0; 16 * 1024];
         match self.stream.read(&mut buffer) {
             Ok(0) => return None,
             Ok(count) => self.received.extend_from_slice(buffer.get(..count).unwrap_or_default()),

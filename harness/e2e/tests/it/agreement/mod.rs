@@ -17,8 +17,12 @@ fn with_disks(herd: &mut Herd) {
 
 fn start_all(herd: &mut Herd) {
     let names: Vec<_> = herd.names().into_iter().map(str::to_owned).collect();
-    names.iter().for_each(|name| herd.launch(name));
-    names.iter().for_each(|name| herd.wait_ready(name));
+    for name in &names {
+        herd.launch(name);
+    }
+    for name in &names {
+        herd.wait_ready(name);
+    }
 }
 
 /// Reports of clients named so, each once.
