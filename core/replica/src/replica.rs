@@ -235,6 +235,8 @@ impl Replica {
     pub fn forget(&mut self, key: &[u8], now: Now) -> bool {
         let Some(at) = self.table.find(key) else { return false };
         if self.table.record(at).is_some_and(|known| self.is_future(&known, now.unix)) {
+            // Of two that are not due the lesser one goes; neither outlives the tombstone.
+            self.table.take_future(at);
             self.table.demote(at);
         }
         let stored = self.table.record(at);

@@ -268,7 +268,7 @@ impl Herd {
 
     /// This server says something of itself.
     pub(crate) fn tell(&mut self, me: &Origin, has_left: bool, now: Instant) {
-        self.counted += 1;
+        self.counted = self.counted.saturating_add(1);
         self.told = now;
         self.about_is_news = false;
         if self.about_counter == u64::MAX {

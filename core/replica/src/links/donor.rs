@@ -124,8 +124,9 @@ impl<S: Sink> Out<'_, S> {
     }
 
     fn donate_key(&mut self, key: KeyIx, claimed: bool) {
-        let records = self.table.record(key).into_iter().chain(self.table.future(key));
-        for record in records {
+        let stored = self.table.record(key).map(|record| (record, claimed));
+        let future = self.table.future(key).map(|record| (record, false));
+        for (record, claimed) in stored.into_iter().chain(future) {
             self.stats.donated += 1;
             self.put(&record_message(&record, claimed));
         }

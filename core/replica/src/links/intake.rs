@@ -113,12 +113,14 @@ impl Replica {
                 Ok(())
             }
             Message::Member { origin, counter, about } => {
+                in_range(counter)?;
                 self.wake_origin(id, origin, Some(counter));
                 let at = self.known(id, origin, now)?;
                 self.hear_member(id, at, counter, about, false, now);
                 Ok(())
             }
             Message::Left { origin, counter } => {
+                in_range(counter)?;
                 let at = self.known(id, origin, now)?;
                 self.hear_member(id, at, counter, None, true, now);
                 Ok(())
@@ -165,6 +167,7 @@ impl Replica {
                 self.introduced(id, number, origin, at, now)?;
                 if let (Some(at), Some(link)) = (at, self.links.open.get_mut(&id)) {
                     link.restarted.insert(at);
+                    link.pending_restarts.insert(at);
                 }
                 Ok(at)
             }
@@ -274,6 +277,12 @@ impl Replica {
         else {
             return;
         };
+        // Nothing is lost on a link while it is up: to begin again would only keep a slow one from its end.
+        if let Some(known) = link.subscriptions.get(at) {
+            link.gaps_due.extend(known.gap.map(|since| (at, since)));
+            self.wake(id);
+            return;
+        }
         let is_below = from == NO_HISTORY || from < stream.serves_from;
         let gap = (is_below && !self.faults.make(Mutant::GapIgnored)).then_some(stream.version);
         // Behind a gap it is sent what it will not get by buckets: all that no version counts yet.

@@ -33,6 +33,8 @@ pub(crate) struct Link {
     pub(crate) subscriptions: ByOrigin<Subscription>,
     /// What we still have to ask of it: subscribe (true) or unsubscribe.
     pub(crate) pending_subscriptions: BTreeMap<OriginIx, bool>,
+    /// Of these it is to forget what we had asked for before.
+    pub(crate) pending_restarts: BTreeSet<OriginIx>,
     /// Subscriptions of the other side that begin with a gap, which it is to be told.
     pub(crate) gaps_due: BTreeMap<OriginIx, u64>,
     /// Streams that it does not commit to us before we hold this much, which only buckets bring.
@@ -75,6 +77,7 @@ impl Link {
             has_greeted: false,
             subscriptions: ByOrigin::default(),
             pending_subscriptions: BTreeMap::new(),
+            pending_restarts: BTreeSet::new(),
             gaps_due: BTreeMap::new(),
             gaps: ByOrigin::default(),
             duplicates_from: BTreeSet::new(),
@@ -105,6 +108,7 @@ impl Link {
         self.announced.remove(at);
         self.subscriptions.remove(at);
         self.pending_subscriptions.remove(&at);
+        self.pending_restarts.remove(&at);
         self.gaps_due.remove(&at);
         self.gaps.remove(at);
         self.duplicates_from.remove(&at);

@@ -116,6 +116,10 @@ impl<S: Sink> Out<'_, S> {
     }
 
     fn pending_subscriptions(&mut self) {
+        for at in std::mem::take(&mut self.link.pending_restarts) {
+            let origin = self.number(at);
+            self.put(&Message::Unsubscribe { origin });
+        }
         for (at, wants) in std::mem::take(&mut self.link.pending_subscriptions) {
             let from = self.subscribe_from(at);
             let origin = self.number(at);

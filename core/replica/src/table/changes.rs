@@ -98,6 +98,10 @@ impl Changes {
                 *slots_left -= 1;
                 let key = KeyIx(cursor.slot);
                 cursor.slot += 1;
+                // What has changed since the scan began is met behind it.
+                if table.change(key) > cursor.change {
+                    continue;
+                }
                 if table.record(key).is_some() || table.future(key).is_some() {
                     return Some(key);
                 }

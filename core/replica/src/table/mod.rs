@@ -443,6 +443,8 @@ impl Table {
         let sum = std::mem::take(stored).sum;
         let Some(slot) = self.keys.get_mut(key.0) else { return };
         let Key { bytes, hash, next, previous, labels, .. } = std::mem::take(slot);
+        // Another key's labels begin at slot 0.
+        slot.labels = NONE;
         slot.next = self.free_key;
         self.free_key = key.0;
         self.sums.replace(hash, sum, 0);
