@@ -316,7 +316,7 @@ impl Plan {
         self.skews_s.iter().any(|&skew| skew != 0) || self.steps.iter().any(jumps)
     }
 
-    /// Whether a record may be so far ahead of some clock, for a while, that a server gives it up.
+    /// Whether a record may be so far ahead of some clock, for a while, that a server sets it aside or gives it up.
     pub(crate) fn has_far_clocks(&self) -> bool {
         let jump = |(_, step): &(Duration, Step)| match *step {
             Step::Jump(_, seconds) => seconds,
@@ -327,7 +327,7 @@ impl Plan {
         let ahead = skews().max().zip(jumps().max()).map_or(0, |(skew, jump)| skew + jump);
         let behind = skews().min().zip(jumps().min()).map_or(0, |(skew, jump)| skew + jump);
         let spread = Duration::from_secs((ahead - behind).unsigned_abs()) + FUTURE_SKEW_MAX;
-        spread > self.tuning.far_future
+        spread > 2 * FUTURE_SKEW_MAX
     }
 
     /// Whether some server lies.

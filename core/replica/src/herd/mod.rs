@@ -13,6 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// not fill memory with names. What a server beyond them writes spreads by buckets, slower.
 const GUESTS_MAX: usize = 64;
 
+/// Words that are counted up to here are believed to be of this process: far more than it ever says, and far from what
+/// peers refuse.
+const COUNTED_MAX: u64 = 1 << 32;
+
 /// How far a word has been told: incarnation, counter, whether it says that the server left, and the counter of its
 /// account.
 pub(crate) type Rank = (u64, u64, bool, u64);
@@ -175,7 +179,9 @@ impl Herd {
         if has_left || counter > self.counted {
             self.about_is_news = true;
         }
-        self.counted = self.counted.max(counter);
+        if counter < COUNTED_MAX {
+            self.counted = self.counted.max(counter);
+        }
     }
 
     /// Members from the one at place `from` on, round; each with its place and name.

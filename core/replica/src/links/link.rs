@@ -54,6 +54,8 @@ pub(crate) struct Link {
     pub(crate) round_trip: Duration,
     pub(crate) receiver: Receiver,
     pub(crate) donor: Donor,
+    /// Answers to comparisons were sent last, not streams.
+    pub(crate) donor_turn: bool,
     /// The other side may lack what no stream carries, and is to be told so at this moment.
     pub(crate) hint_due: Option<Instant>,
     pub(crate) hint: bool,
@@ -90,6 +92,7 @@ impl Link {
             round_trip: Duration::ZERO,
             receiver: Receiver::new(now),
             donor: Donor::default(),
+            donor_turn: false,
             hint_due: None,
             hint: false,
             waiting: false,

@@ -44,8 +44,14 @@ impl Replica {
         // Both in turns: a peer that catches up must not hold up what is new, nor the other way round.
         loop {
             let before = out.put;
-            out.streams();
-            out.donate();
+            for _ in 0..2 {
+                if out.sink.is_full() {
+                    break;
+                }
+                // Whoever fills the sink now is not the first next time.
+                out.link.donor_turn = !out.link.donor_turn;
+                if out.link.donor_turn { out.donate() } else { out.streams() }
+            }
             if out.put == before || out.sink.is_full() || out.scan_left == 0 {
                 break;
             }
