@@ -319,10 +319,13 @@ impl Replica {
 
     fn fetched(&mut self, id: LinkId, record: Record<'_>, claimed: bool, now: Now) {
         self.stats.fetched += 1;
-        // What was stored is set aside, since a clock was set back, or this was not due a moment ago: no repair.
+        // No repair: what was stored is set aside, since a clock was set back; or this was not due a moment ago; or it
+        // may have lost to what has expired since.
         let key = self.table.find(record.key);
+        let oldest = now.unix.saturating_add(2 * self.settings.future_skew_max);
         let is_aside = key.is_some_and(|key| self.table.future(key).is_some())
-            || record.effective_ns > now.unix.nanos();
+            || record.effective_ns > now.unix.nanos()
+            || record.effective_ns <= self.expired_ns(false, oldest);
         let changed = self.take_unlabeled(id, record, now);
         self.stats.fetched_new += u64::from(changed);
         let Some(link) = self.links.open.get_mut(&id) else { return };

@@ -52,8 +52,6 @@ impl Links {
                 self.recent.pop_first();
             }
             self.recent.insert(link.peer.clone(), Recent { versions, lost: now });
-        } else if let Some(recent) = self.recent.get_mut(&link.peer) {
-            recent.lost = now;
         }
         Some(link)
     }
@@ -70,7 +68,9 @@ impl Links {
 
     /// How far all linked peers, and all that were linked until recently, hold a stream; `own` if there are none.
     pub(crate) fn held_by_all(&self, at: OriginIx, own: u64) -> u64 {
-        let linked = self.open.values().map(|link| link.peer_versions.number(at));
+        // A peer that has not greeted yet counts for what it held before.
+        let greeted = self.open.values().filter(|link| link.greeted);
+        let linked = greeted.map(|link| link.peer_versions.number(at));
         let recent = self.recent.values().map(|recent| recent.versions.number(at));
         linked.chain(recent).min().unwrap_or(own).min(own)
     }
