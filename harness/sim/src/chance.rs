@@ -25,6 +25,21 @@ impl Chance {
         usize::try_from(self.below(len as u64)).unwrap_or(0)
     }
 
+    /// Any byte.
+    pub(crate) fn byte(&mut self) -> u8 {
+        self.next().to_le_bytes()[0]
+    }
+
+    /// From 0 to `limit` - 1.
+    pub(crate) fn small(&mut self, limit: u16) -> u16 {
+        u16::try_from(self.below(limit.into())).unwrap_or(0)
+    }
+
+    /// Any number of 16 bits.
+    pub(crate) fn word(&mut self) -> u16 {
+        u16::from_le_bytes([self.byte(), self.byte()])
+    }
+
     /// True `part` times in a thousand.
     pub(crate) fn per_mille(&mut self, part: u64) -> bool {
         self.below(1000) < part

@@ -174,18 +174,17 @@ impl Writer {
     ) {
         let now_ns = now.instant.nanos();
         let worked = self.try_to_work(replica, directory, now, chance, report);
-        match worked {
-            Ok(at) => self.at_ns = at,
-            Err(_) => {
-                report.count(Count::WriteErrors);
-                self.syncing = None;
-                self.at_ns = now_ns + RETRY_NS;
-                if !self.storage.is_sound()
-                    && let Some(live) = self.live.take()
-                {
-                    replica.close_journal(live);
-                }
-            }
+        if let Ok(at) = worked {
+            self.at_ns = at;
+            return;
+        }
+        report.count(Count::WriteErrors);
+        self.syncing = None;
+        self.at_ns = now_ns + RETRY_NS;
+        if !self.storage.is_sound()
+            && let Some(live) = self.live.take()
+        {
+            replica.close_journal(live);
         }
     }
 

@@ -72,25 +72,25 @@ fn forge<'a>(mut message: Message<'a>, chance: &mut Chance) -> Message<'a> {
         Message::Watermark { version, .. } => *version = number(*version, chance),
         Message::Subscribe { from, .. } => *from = number(*from, chance),
         Message::Gap { since, .. } => *since = number(*since, chance),
-        Message::Unsubscribe { origin } => *origin = chance.below(4) as u16,
+        Message::Unsubscribe { origin } => *origin = chance.small(4),
         Message::Entry { sequence, effective_ns, received_ns, origin, .. } => {
             match chance.below(4) {
                 0 => *sequence = number(*sequence, chance),
                 1 => *effective_ns = time(*effective_ns, chance),
                 2 => *received_ns = time(*received_ns, chance),
-                _ => *origin = chance.below(4) as u16,
+                _ => *origin = chance.small(4),
             }
         }
         Message::Commit { from, to, origin } => match chance.below(3) {
             0 => *from = number(*from, chance),
             1 => *to = number(*to, chance),
-            _ => *origin = chance.below(4) as u16,
+            _ => *origin = chance.small(4),
         },
         Message::Member { counter, origin, .. } | Message::Left { counter, origin } => {
             if chance.per_mille(500) {
                 *counter = number(*counter, chance);
             } else {
-                *origin = chance.below(4) as u16;
+                *origin = chance.small(4);
             }
         }
         Message::Compare { token, cutoff_ns, root } => match chance.below(3) {
@@ -109,15 +109,15 @@ fn forge<'a>(mut message: Message<'a>, chance: &mut Chance) -> Message<'a> {
             sums(all, chance);
             forge_versions(versions, chance);
         }
-        Message::AskRange { range } => *range = chance.below(256) as u8,
+        Message::AskRange { range } => *range = chance.byte(),
         Message::Buckets { range, sums: all } => {
             if chance.per_mille(300) {
-                *range = chance.below(256) as u8;
+                *range = chance.byte();
             }
             sums(all, chance);
         }
         Message::AskBucket { bucket, all, keys, .. } => match chance.below(3) {
-            0 => *bucket = chance.below(65_536) as u16,
+            0 => *bucket = chance.word(),
             1 => *all = !*all,
             _ => keys.clear(),
         },
@@ -126,7 +126,7 @@ fn forge<'a>(mut message: Message<'a>, chance: &mut Chance) -> Message<'a> {
             1 => *effective_ns = time(*effective_ns, chance),
             _ => *received_ns = time(*received_ns, chance),
         },
-        Message::BucketDone { bucket } => *bucket = chance.below(65_536) as u16,
+        Message::BucketDone { bucket } => *bucket = chance.word(),
         Message::Compared { token } => *token = chance.next(),
         Message::Ping { sent, unix_ns } | Message::Pong { sent, unix_ns } => {
             *sent = chance.next();
@@ -151,7 +151,7 @@ fn forge_versions(versions: &mut [(u16, u64)], chance: &mut Chance) {
 fn make_up<'a>(value: &'a [u8], chance: &mut Chance) -> Message<'a> {
     const NAMES: [&str; 6] = ["n0", "n1", "n2", "stranger", "another", "third"];
     const START_NS: u64 = 1_700_000_000_000_000_000;
-    let origin = chance.below(6) as u16;
+    let origin = chance.small(6);
     let effective_ns = time(START_NS.cast_signed(), chance);
     let received_ns = time(START_NS.cast_signed(), chance);
     let key = crate::rank::KEYS[chance.index(crate::rank::KEYS.len())];
@@ -167,9 +167,9 @@ fn make_up<'a>(value: &'a [u8], chance: &mut Chance) -> Message<'a> {
         4 => Message::Left { origin, counter: number(10, chance) },
         5 => Message::Subscribe { origin, from: number(0, chance) },
         6 => Message::Gap { origin, since: number(10, chance) },
-        7 => Message::BucketDone { bucket: chance.below(65_536) as u16 },
+        7 => Message::BucketDone { bucket: chance.word() },
         8 => Message::Compare { token: chance.next(), cutoff_ns: i64::MIN, root: 0 },
-        9 => Message::AskRange { range: chance.below(256) as u8 },
+        9 => Message::AskRange { range: chance.byte() },
         10 => Message::Ranges {
             token: chance.next(),
             cutoff_ns: i64::MIN,

@@ -10,6 +10,13 @@
 //!
 //! Absent: the bytes of hellos, pings and back-off, which are a node's and not a replica's.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::wildcard_enum_match_arm,
+    clippy::match_same_arms,
+    reason = "plans are tables of small random numbers, and name only the kinds that differ"
+)]
+
 mod broadcast;
 mod chance;
 mod disk;

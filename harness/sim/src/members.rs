@@ -3,7 +3,7 @@
 use crate::plan::Absence;
 use crate::report::Count;
 use crate::world::{SECOND_NS, World, name};
-use herd_replica::Held;
+use herd_replica::{Held, Replica};
 
 /// A leaving server waits for so long until everything it holds is held by others.
 const LEAVES_WITHIN_NS: u64 = 5 * SECOND_NS;
@@ -74,7 +74,7 @@ impl World {
         let end = self.now_ns + LEAVES_WITHIN_NS;
         while self.now_ns < end {
             self.run_for(SECOND_NS / 10)?;
-            let held = self.servers[server].replica.as_ref().map(|r| r.held_elsewhere());
+            let held = self.servers[server].replica.as_ref().map(Replica::held_elsewhere);
             if held == Some(Held::ByPeers) {
                 self.report.count(Count::HeldElsewhere);
                 self.check_held_without(server)?;

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How far ahead of its server's clock a client's time may be. A record twice as far ahead is of the future.
-pub(crate) const FUTURE_SKEW_MAX: Duration = Duration::from_secs(60);
+pub(crate) const FUTURE_SKEW_MAX: Duration = Duration::from_mins(1);
 
 /// Everything that was written and stored so far.
 #[derive(Debug, Default)]

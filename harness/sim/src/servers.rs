@@ -124,9 +124,11 @@ impl World {
         self.break_all_of(server);
         let now = self.now(server);
         self.starts += 1;
+        // Two processes of one name that pass each other must not meet at one number.
+        let apart = self.chance.below(1 << 20);
         let by_clock = now.unix.nanos().cast_unsigned() + self.starts;
         let this = &mut self.servers[server];
-        this.incarnation = by_clock.max(least).max(this.incarnation + 1);
+        this.incarnation = by_clock.max(least).max(this.incarnation + 1) + apart;
         let incarnation = this.incarnation;
         if let Some(replica) = &mut this.replica {
             replica.renew(incarnation, now);
