@@ -181,7 +181,13 @@ impl<S: Sink> Out<'_, S> {
         }
         let silent_after = self.settings.tuning.silent_after;
         let is_moving = self.now.instant.since(stream.progressed) < silent_after;
-        if label.sequence <= stream.version || is_moving { Promise::Comes } else { Promise::None }
+        // One that the other side takes for ended it does not ask for, here or elsewhere.
+        let is_asked_for = self.link.subscriptions.contains(label.origin);
+        if is_asked_for && label.sequence <= stream.version || is_moving {
+            Promise::Comes
+        } else {
+            Promise::None
+        }
     }
 }
 
