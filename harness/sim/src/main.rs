@@ -111,8 +111,9 @@ fn kind(name: &str) -> Result<Kind, String> {
 }
 
 fn mutant(name: &str) -> Result<Mutant, String> {
-    let found = Mutant::ALL.into_iter().find(|mutant| format!("{mutant:?}") == name);
-    found.ok_or_else(|| format!("no such mutant; there are {:?}", Mutant::ALL))
+    let found = all_mutants().find(|mutant| format!("{mutant:?}") == name);
+    found
+        .ok_or_else(|| format!("no such mutant; there are {:?}", all_mutants().collect::<Vec<_>>()))
 }
 
 /// Prints whole histories that fail.
@@ -195,8 +196,7 @@ fn idle_herds() -> ExitCode {
 
 fn kill_mutants(arguments: &Arguments) -> ExitCode {
     let mut living = 0;
-    let chosen = |mutant: &Mutant| arguments.mutant.is_none_or(|only| *mutant == only);
-    let mutants: Vec<_> = Mutant::ALL.into_iter().filter(chosen).collect();
+    let mutants = arguments.mutant.map_or_else(|| Mutant::ALL.to_vec(), |only| vec![only]);
     for &mutant in &mutants {
         let outcome = Batch { keep_going: false, ..arguments.batch(Some(mutant)) }.run();
         if let Some(failure) = outcome.failures.first() {
@@ -210,4 +210,9 @@ fn kill_mutants(arguments: &Arguments) -> ExitCode {
     }
     println!("{} mutants, {living} not found", mutants.len());
     if living == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Those that histories must find, and those that they may not.
+fn all_mutants() -> impl Iterator<Item = Mutant> {
+    Mutant::ALL.into_iter().chain(Mutant::HEALED)
 }
