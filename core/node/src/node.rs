@@ -507,8 +507,7 @@ impl Node {
     pub(crate) fn apply_at(&mut self, at: &At<'_>, from: Option<LinkId>, now: Now) -> Applied {
         let skew_max = self.settings.future_skew_max;
         let claimed = effective_time(at.report.time, at.difference, skew_max);
-        let unclamped = self.is(Mutant::RelayUnclamped);
-        let effective_ns = if unclamped { claimed.nanos() } else { credit(claimed, skew_max, now) };
+        let effective_ns = credit(claimed, skew_max, now);
         let mut value = std::mem::take(&mut self.value);
         value.clear();
         Report::encode_relayed(at, &mut value);

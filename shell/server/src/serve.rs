@@ -183,7 +183,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
                 why = stop.next() => break Why::Told(why),
                 held = leave::held_elsewhere(&host, Instant::now() + leave::LEAVE_WITHIN) => {
                     match held {
-                        Ok(_) => break Why::Leaves(wish),
+                        Ok(()) => break Why::Leaves(wish),
                         Err(why) => answer(wish, LeaveOutcome::Stays(why)),
                     }
                 }
