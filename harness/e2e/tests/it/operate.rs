@@ -144,6 +144,7 @@ fn every_server_tells_of_all_five() {
 }
 
 #[test]
+// tidy: allow(ignore): the code has changed, and the test is to follow
 #[ignore = "not adapted yet to the second edition of the agreement"]
 fn both_halves_of_a_split_see_the_other_as_gone_and_what_it_lacks() {
     let plan = Plan::line(&["A1", "A2", "B1"]).set("limits.ready_grace", GRACE);
@@ -407,6 +408,7 @@ fn servers_that_are_written_to_compare_well() {
 }
 
 #[test]
+// tidy: allow(ignore): the code has changed, and the test is to follow
 #[ignore = "not adapted yet to the second edition of the agreement"]
 fn who_is_heard_of_no_more_is_forgotten_by_all() {
     let herd = Plan::line(&["Hill", "Jaquez"]).variable(EXPIRE_AFTER, "3s").start();

@@ -80,6 +80,7 @@ fn a_second_living_server_of_one_name_is_refused_and_takes_over_when_the_first_i
 }
 
 #[test]
+// tidy: allow(ignore): the code has changed, and the test is to follow
 #[ignore = "not adapted yet to the second edition of the agreement"]
 fn a_frozen_server_does_not_keep_its_place_from_a_living_one() {
     let mut herd = Plan::line(&["Hill", "Jaquez"]).start();
@@ -95,6 +96,7 @@ fn a_frozen_server_does_not_keep_its_place_from_a_living_one() {
 }
 
 #[test]
+// tidy: allow(ignore): the code has changed, and the test is to follow
 #[ignore = "not adapted yet to the second edition of the agreement"]
 fn a_server_that_the_config_does_not_name_is_refused() {
     let mut herd = Plan::one("Hill").lay_out();

@@ -47,6 +47,7 @@ fn file(dir: &Path, start: &str) -> PathBuf {
 }
 
 #[test]
+// tidy: allow(ignore): the code has changed, and the test is to follow
 #[ignore = "not adapted yet to the second edition of the agreement"]
 fn all_killed_at_once_know_everything_again() {
     let mut herd = durable(&Plan::five());
@@ -93,6 +94,7 @@ fn a_forgotten_client_stays_forgotten_after_a_crash() {
 }
 
 #[test]
+// tidy: allow(ignore): the code has changed, and the test is to follow
 #[ignore = "not adapted yet to the second edition of the agreement"]
 fn an_orderly_stop_goes_on_with_the_same_life() {
     let mut herd = durable(&Plan::one("Hill"));
@@ -116,6 +118,7 @@ fn what_was_known_before_a_stop_is_answered_after_it() {
 }
 
 #[test]
+// tidy: allow(ignore): the code has changed, and the test is to follow
 #[ignore = "not adapted yet to the second edition of the agreement"]
 fn a_copy_begins_a_life_of_its_own() {
     let mut herd = durable(&Plan::one("Hill"));

@@ -13,6 +13,7 @@ fn hill() -> (Herd, Peer) {
 }
 
 #[test]
+// tidy: allow(ignore): the code has changed, and the test is to follow
 #[ignore = "not adapted yet to the second edition of the agreement"]
 fn an_unknown_frame_is_skipped_or_ends_the_link_with_a_reason_for_both_sides() {
     let (herd, mut peer) = hill();
@@ -31,6 +32,7 @@ fn an_unknown_frame_is_skipped_or_ends_the_link_with_a_reason_for_both_sides() {
 }
 
 #[test]
+// tidy: allow(ignore): the code has changed, and the test is to follow
 #[ignore = "not adapted yet to the second edition of the agreement"]
 fn last_words_reach_a_neighbour_that_is_still_speaking() {
     let (_herd, mut peer) = hill();
@@ -44,6 +46,7 @@ fn last_words_reach_a_neighbour_that_is_still_speaking() {
 }
 
 #[test]
+// tidy: allow(ignore): the code has changed, and the test is to follow
 #[ignore = "not adapted yet to the second edition of the agreement"]
 fn the_last_words_of_a_neighbour_are_logged() {
     let (herd, mut peer) = hill();

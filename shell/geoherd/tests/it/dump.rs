@@ -77,6 +77,7 @@ fn only_a_whole_dump_becomes_a_file() {
 }
 
 #[test]
+// tidy: allow(ignore): the code has changed, and the test is to follow
 #[ignore = "not adapted yet to the second edition of the agreement"]
 fn a_load_goes_on_behind_what_was_answered() {
     let (told, hear) = mpsc::channel();
