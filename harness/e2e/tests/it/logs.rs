@@ -4,8 +4,6 @@ use herd_e2e::{Plan, iamat, iamat_at, wait_until};
 use std::fs;
 
 #[test]
-// tidy: allow(ignore): the code has changed, and the test is to follow
-#[ignore = "not adapted yet to the second edition of the agreement"]
 fn connections_and_messages_are_logged_with_their_peer() {
     let herd = Plan::line(&["Hill", "Jaquez"]).set("log.traffic", true).start();
     let mut client = herd.client("Hill");
@@ -33,7 +31,7 @@ fn connections_and_messages_are_logged_with_their_peer() {
     }
     // Messages between servers are there too, on both sides.
     wait_until("Jaquez has it", || has("Jaquez", &[" < ", &at.line()]));
-    let dialed = |name: &str| has(name, &["dialed a neighbour"]);
+    let dialed = |name: &str| has(name, &["dialed a peer"]);
     assert!(dialed("Hill") || dialed("Jaquez"), "{}", herd.log("Hill"));
 }
 

@@ -1,6 +1,7 @@
 //! What a server makes of frames that its version does not know, over real sockets.
 
 use herd_e2e::{Herd, Peer, Plan, wait_until};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Hill alone, with Jaquez played by the test.
 #[track_caller]
@@ -13,13 +14,14 @@ fn hill() -> (Herd, Peer) {
 }
 
 #[test]
-// tidy: allow(ignore): the code has changed, and the test is to follow
-#[ignore = "not adapted yet to the second edition of the agreement"]
 fn an_unknown_frame_is_skipped_or_ends_the_link_with_a_reason_for_both_sides() {
     let (herd, mut peer) = hill();
     peer.send(0x7f, b"of another time");
-    peer.send(Peer::PING, &[5]);
-    assert_eq!(peer.wait_for(Peer::PONG), [5], "the link goes on");
+    // A number of the sender's own, and a clock.
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    let clock = u64::try_from(clock).unwrap().to_le_bytes();
+    peer.send(Peer::PING, &[&[5], &clock[..]].concat());
+    assert_eq!(peer.wait_for(Peer::PONG).first(), Some(&5), "the link goes on");
     peer.send(0xff, b"of another time");
     let bye = peer.wait_for(Peer::BYE);
     let reason = String::from_utf8_lossy(bye.get(1..).unwrap_or_default()).into_owned();
@@ -32,8 +34,6 @@ fn an_unknown_frame_is_skipped_or_ends_the_link_with_a_reason_for_both_sides() {
 }
 
 #[test]
-// tidy: allow(ignore): the code has changed, and the test is to follow
-#[ignore = "not adapted yet to the second edition of the agreement"]
 fn last_words_reach_a_neighbour_that_is_still_speaking() {
     let (_herd, mut peer) = hill();
     // All of it lies unread in the server's socket when it decides.
@@ -42,12 +42,10 @@ fn last_words_reach_a_neighbour_that_is_still_speaking() {
         peer.send(0x7f, &[0; 1000]);
     }
     let bye = peer.wait_for(Peer::BYE);
-    assert!(bye.ends_with(b"on both sides"), "{}", bye.escape_ascii());
+    assert!(bye.ends_with(b"upgrade this server"), "{}", bye.escape_ascii());
 }
 
 #[test]
-// tidy: allow(ignore): the code has changed, and the test is to follow
-#[ignore = "not adapted yet to the second edition of the agreement"]
 fn the_last_words_of_a_neighbour_are_logged() {
     let (herd, mut peer) = hill();
     let reason = b"a frame of type 0xee is beyond me";
