@@ -35,6 +35,8 @@ fn line_of(text: &str, start: &str) -> usize {
 #[test]
 fn a_ready_server_prints_one_line_with_its_addresses() {
     let herd = Plan::one("Hill").start();
+    // It answers that it is ready a moment before it prints so.
+    wait_until("it prints a line", || herd.printed("Hill").ends_with('\n'));
     let printed = herd.printed("Hill");
     assert_eq!(printed.lines().count(), 1, "{printed}");
     for address in [herd.address("Hill"), herd.http_address("Hill")] {
