@@ -73,7 +73,6 @@ counts! {
     CatchUps "catch-ups completed",
     OriginsEnded "origins ended",
     Repaired "repairs (lawful ones)",
-    LiarDelays "rests at which a liar delayed what comparisons bring",
     QuietChecks "rests at which nothing more was sent",
     ExactChecks "rests after which each write was sent N-1 times",
     FutureRests "rests at which records of the future came due",

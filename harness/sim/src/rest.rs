@@ -326,10 +326,7 @@ impl World {
         let end = self.now_ns + AGREES_WITHIN_NS;
         while let Some(lack) = self.lack(&written) {
             if self.now_ns >= end {
-                // What a liar says of versions delays what only comparisons bring then; nothing is lost.
-                self.note(|_| format!("with a liar, {lack}"));
-                self.report.count(Count::LiarDelays);
-                break;
+                return Err(format!("with a liar, {lack}"));
             }
             self.run_for(SECOND_NS)?;
         }
