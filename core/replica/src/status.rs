@@ -48,7 +48,7 @@ pub struct StreamState<'a> {
 /// By which servers what a server holds is held as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Held {
-    /// No peer is linked.
+    /// No peer is linked that stays in the herd.
     Nowhere,
     /// Some linked peer lacks something that this server holds.
     NotByAllPeers,
@@ -110,14 +110,16 @@ impl Replica {
 
     /// How far what this server holds is held by the peers it is linked to: whether anything would be lost with it.
     pub fn held_elsewhere(&self) -> Held {
-        let mut peers = self.links.open.values().filter(|link| link.greeted).peekable();
+        // A peer that is leaving takes along what it holds.
+        let stays = |link: &&Link| link.greeted && !self.herd.has_left(&link.peer);
+        let mut peers = self.links.open.values().filter(stays).peekable();
         if peers.peek().is_none() {
             return Held::Nowhere;
         }
         let holds = |link: &Link| {
             let mut streams = self.streams.iter();
             let by_streams = streams.all(|(at, s)| link.peer_versions.number(at) >= s.version);
-            by_streams && link.donor.unlabeled_held >= self.unlabeled
+            by_streams && link.donor.unlabeled_held >= Some(self.unlabeled)
         };
         // What no one has committed yet may be held here alone.
         let is_whole = self.streams.iter().all(|(_, stream)| stream.seen <= stream.version);

@@ -14,6 +14,9 @@ use std::time::Duration;
 
 /// How far ahead of its server's clock a client's time may be. A record twice as far ahead is of the future.
 pub(crate) const FUTURE_SKEW_MAX: Duration = Duration::from_mins(1);
+/// A record that was so far ahead of some clock may have been set aside there, and reissued: somewhat less than a server
+/// asks for, since the oracle does not see clocks at each moment.
+pub(crate) const AHEAD_MIN: Duration = Duration::from_secs(110);
 
 /// Everything that was written and stored so far.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! What happens in one history. A seed decides it before anything runs, so that a failing history can be
 //! shortened.
 
-use crate::oracle::FUTURE_SKEW_MAX;
+use crate::oracle::{AHEAD_MIN, FUTURE_SKEW_MAX};
 use herd_replica::Tuning;
 use std::time::Duration;
 
@@ -327,7 +327,7 @@ impl Plan {
         let ahead = skews().max().zip(jumps().max()).map_or(0, |(skew, jump)| skew + jump);
         let behind = skews().min().zip(jumps().min()).map_or(0, |(skew, jump)| skew + jump);
         let spread = Duration::from_secs((ahead - behind).unsigned_abs()) + FUTURE_SKEW_MAX;
-        spread > 2 * FUTURE_SKEW_MAX
+        spread > AHEAD_MIN
     }
 
     /// Whether some server lies.

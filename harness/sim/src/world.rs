@@ -2,7 +2,7 @@
 
 use crate::chance::Chance;
 use crate::disk::{Directory, Writer};
-use crate::oracle::{FUTURE_SKEW_MAX, Oracle};
+use crate::oracle::{AHEAD_MIN, Oracle};
 use crate::plan::{Absence, Plan, nanos};
 use crate::report::{Count, Report};
 use crate::wire::Wire;
@@ -216,7 +216,7 @@ impl World {
         let shortest =
             lifetimes.map(|one| one.expire_after.unwrap_or(one.horizon)).into_iter().min();
         self.oracle.shortest = shortest.filter(|_| lifetimes[0] != lifetimes[1]);
-        self.oracle.far_future = self.plan.has_far_clocks().then_some(2 * FUTURE_SKEW_MAX);
+        self.oracle.far_future = self.plan.has_far_clocks().then_some(AHEAD_MIN);
         self.may_repair = self.plan.has_liar() || self.plan.has_far_clocks();
         let skews = self.plan.skews_s.iter().any(|&skew| skew != 0);
         self.report.count_many(Count::Skews, skews.into());

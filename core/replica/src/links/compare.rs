@@ -185,7 +185,7 @@ impl Replica {
                 if let Some(link) = self.links.open.get_mut(&id)
                     && let Some((_, unlabeled)) = link.donor.asked.filter(|asked| asked.0 == token)
                 {
-                    link.donor.unlabeled_held = link.donor.unlabeled_held.max(unlabeled);
+                    link.donor.unlabeled_held = link.donor.unlabeled_held.max(Some(unlabeled));
                 }
             }
             Message::CompareHint => self.compare_soon(id, now),
@@ -372,6 +372,10 @@ impl Replica {
         }
         if changed > 0 {
             self.hint_others(Some(id), now);
+            if partial {
+                // Where a sample differs, more does.
+                self.compare_soon(id, now);
+            }
         }
         let versions = match self.links.open.get(&id) {
             Some(link) if self.faults.make(Mutant::RaiseLate) => {

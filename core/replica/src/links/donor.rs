@@ -22,8 +22,8 @@ pub(crate) struct Donor {
     pub(crate) peer_cutoff_ns: i64,
     /// Its last question, and the number of the last unlabeled record then.
     pub(crate) asked: Option<(u64, u64)>,
-    /// The other side has every unlabeled record up to here.
-    pub(crate) unlabeled_held: u64,
+    /// The other side has every unlabeled record up to here; none before it has compared all.
+    pub(crate) unlabeled_held: Option<u64>,
 }
 
 #[derive(Debug)]
