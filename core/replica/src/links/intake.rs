@@ -354,10 +354,11 @@ impl Replica {
             return;
         }
         self.stats.entries += 1;
-        if self.faults.make(Mutant::AdvanceOnEntry)
-            && let Some(stream) = self.streams.get_mut(at)
-        {
-            stream.version = stream.version.max(sequence);
+        if let Some(stream) = self.streams.get_mut(at) {
+            stream.first_from = Some(id);
+            if self.faults.make(Mutant::AdvanceOnEntry) {
+                stream.version = stream.version.max(sequence);
+            }
         }
         if record.effective_ns == SUPERSEDED_NS {
             return self.take_superseded(id, at, sequence, key, now);
@@ -421,7 +422,12 @@ impl Replica {
             if let Some(link) = self.links.open.get_mut(&id) {
                 link.duplicates_from.insert(at);
             }
-        } else if stream.upstreams.len() > ways && stream.upstreams.contains(&id) {
+            return;
+        }
+        // Of those that are left one must bring the stream: others may have it from here alone.
+        let first = stream.first_from.filter(|&first| first != id);
+        let is_served = first.is_some_and(|first| stream.upstreams.contains(&first));
+        if is_served && stream.upstreams.len() > ways && stream.upstreams.contains(&id) {
             stream.upstreams.retain(|&upstream| upstream != id);
             if let Some(link) = self.links.open.get_mut(&id) {
                 link.pending_subscriptions.insert(at, false);

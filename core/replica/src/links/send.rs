@@ -194,14 +194,18 @@ impl<S: Sink> Out<'_, S> {
     /// Streams take turns: one that never comes to its end, since the link is slow, must not keep the others from
     /// being sent.
     fn streams(&mut self) {
-        let Some(at) = self.next_dirty().filter(|_| !self.sink.is_full()) else { return };
-        self.link.dirty.remove(&at);
-        self.link.round_robin_at = Some(at);
-        let Some(mut subscription) = self.link.subscriptions.remove(at) else { return };
-        let finished = self.stream(at, &mut subscription);
-        self.link.subscriptions.insert(at, subscription);
-        if !finished {
-            self.link.dirty.insert(at);
+        let before = self.put;
+        // One with nothing to send must not end the turn: a link that put nothing waits to be woken.
+        while self.put == before && !self.sink.is_full() && self.scan_left > 0 {
+            let Some(at) = self.next_dirty() else { return };
+            self.link.dirty.remove(&at);
+            self.link.round_robin_at = Some(at);
+            let Some(mut subscription) = self.link.subscriptions.remove(at) else { continue };
+            let finished = self.stream(at, &mut subscription);
+            self.link.subscriptions.insert(at, subscription);
+            if !finished {
+                self.link.dirty.insert(at);
+            }
         }
     }
 

@@ -32,6 +32,8 @@ pub(crate) struct Stream {
     pub(crate) log: Log,
     /// The links on which it was subscribed to.
     pub(crate) upstreams: Vec<LinkId>,
+    /// The link that last brought something new of it.
+    pub(crate) first_from: Option<LinkId>,
     /// When something of it last arrived, or its version last moved.
     pub(crate) progressed: Instant,
     /// Since when some peer has been ahead.
@@ -104,6 +106,7 @@ impl Streams {
             serves_from: 0,
             log: Log::new(self.base, self.segment_arrivals),
             upstreams: Vec::new(),
+            first_from: None,
             progressed: now,
             behind_since: None,
             silence_compared: false,
