@@ -25,7 +25,7 @@ pub enum Message<'a> {
     Subscribe {
         /// Number of the origin.
         origin: u16,
-        /// Version that the sender of this message holds.
+        /// Version that the sender of this message holds; `u64::MAX` asks for nothing of the past.
         from: u64,
     },
     /// The answer to [`Subscribe`](Self::Subscribe) where the sender no longer serves the stream from
@@ -42,9 +42,8 @@ pub enum Message<'a> {
         /// Number of the origin.
         origin: u16,
     },
-    /// One update of a stream, with the record that it wrote. Of one that was superseded only the key is told, with
-    /// an effective time of [`SUPERSEDED_NS`](super::SUPERSEDED_NS) and no value, after the record that its key holds
-    /// at the sender now.
+    /// One update of a stream, with the record that it wrote. One that was superseded names its key alone, with times
+    /// of [`SUPERSEDED_NS`](super::SUPERSEDED_NS) and no value, after the record that its key holds at the sender now.
     Entry {
         /// Number of the origin.
         origin: u16,
@@ -92,16 +91,17 @@ pub enum Message<'a> {
     Compare {
         /// Number of this comparison, chosen by the sender.
         token: u64,
-        /// Records received at or after this time, in nanoseconds since 1970, are not in the sums.
+        /// Values that the sender received at or before this time, in nanoseconds since 1970, it has erased, and takes
+        /// no more.
         cutoff_ns: i64,
-        /// Sum of all records.
+        /// Sum of all records that the sender stores.
         root: u64,
     },
     /// The donor's sum is the same.
     Same {
         /// Number of the comparison.
         token: u64,
-        /// Versions that the donor held before it computed the sum, by number of the origin; at most
+        /// Versions that the donor holds at this moment, by number of the origin; at most
         /// [`VERSIONS_MAX`](super::VERSIONS_MAX).
         versions: Vec<(u16, u64)>,
     },
@@ -109,9 +109,9 @@ pub enum Message<'a> {
     Ranges {
         /// Number of the comparison.
         token: u64,
-        /// Records received at or after this time, in nanoseconds since 1970, are not in the sums.
+        /// Values that the donor received at or before this time, in nanoseconds since 1970, it has erased.
         cutoff_ns: i64,
-        /// Versions that the donor held before it computed the sums, by number of the origin; at most
+        /// Versions that the donor holds at this moment, by number of the origin; at most
         /// [`VERSIONS_MAX`](super::VERSIONS_MAX).
         versions: Vec<(u16, u64)>,
         /// One sum for each range, [`SUMS`](super::SUMS) of them.
@@ -129,11 +129,11 @@ pub enum Message<'a> {
         /// One sum for each bucket, [`SUMS`](super::SUMS) of them.
         sums: Vec<u64>,
     },
-    /// Send the records of this bucket that are greater than mine.
+    /// Send the records of this bucket that I lack by `keys`.
     AskBucket {
         /// Index of the bucket among all buckets.
         bucket: u16,
-        /// Whether to send all records of the bucket, whatever `keys` lists.
+        /// Whether to send those too that a stream is about to bring.
         all: bool,
         /// Seed of the hashes in `keys`.
         seed: u64,
@@ -160,7 +160,7 @@ pub enum Message<'a> {
         /// Index of the bucket among all buckets.
         bucket: u16,
     },
-    /// The receiver now holds all that the donor held when the comparison started.
+    /// The receiver has looked into everything that differed.
     Compared {
         /// Number of the comparison.
         token: u64,

@@ -49,8 +49,8 @@ pub const VALUE_BYTES_MAX: usize = 2048;
 /// must stay small; a description with fifty peers takes less than half of it.
 pub const ABOUT_BYTES_MAX: usize = 4096;
 
-/// Effective time of an update that was superseded: only its place in the stream is told, since its key holds a greater
-/// record, which goes before it.
+/// Effective time of an update that was superseded: only its position in the stream is sent, since its key holds a
+/// greater record, which goes before it.
 pub const SUPERSEDED_NS: i64 = i64::MIN;
 
 /// Longest reason for closing a link; it goes to logs and status pages.

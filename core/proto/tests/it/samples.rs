@@ -1,6 +1,6 @@
 //! One of each kind of frame, and some hellos: what the golden files and the vectors of the document hold.
 
-use herd_proto::peer::{KeyDigest, Message};
+use herd_proto::peer::{KeyDigest, Message, SUPERSEDED_NS};
 use herd_proto::{Features, Hello, UnixTime, Versions};
 
 const EFFECTIVE_NS: i64 = 1_520_023_934_918_963_997;
@@ -19,6 +19,15 @@ pub(crate) fn frames() -> Vec<(&'static str, Message<'static>)> {
         tombstone,
         value,
     };
+    let superseded = Message::Entry {
+        origin: 3,
+        sequence: 300,
+        key,
+        effective_ns: SUPERSEDED_NS,
+        received_ns: SUPERSEDED_NS,
+        tombstone: false,
+        value: b"",
+    };
     let digest = KeyDigest {
         key: 0xfedc_0000_0000_0001,
         effective_ns: EFFECTIVE_NS,
@@ -35,6 +44,7 @@ pub(crate) fn frames() -> Vec<(&'static str, Message<'static>)> {
         ("unsubscribe", Message::Unsubscribe { origin: 7 }),
         ("entry", entry(false, received_ns, report)),
         ("tombstone", entry(true, EFFECTIVE_NS - 2, b"")),
+        ("entry-superseded", superseded),
         ("commit", Message::Commit { origin: 1, from: 0, to: 16_384 }),
         ("compare", Message::Compare { token: 300, cutoff_ns: EFFECTIVE_NS, root: 1 << 63 }),
         ("same", Message::Same { token: 300, versions: versions.clone() }),

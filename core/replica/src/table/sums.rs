@@ -98,6 +98,7 @@ pub(crate) fn key_with(seed: u64, key: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn sums_do_not_depend_on_order_and_go_back_to_nothing() {
@@ -134,5 +135,58 @@ mod tests {
             assert_ne!(digest(7, &record), digest(7, &other), "{other:?}");
         }
         assert_ne!(digest(7, &record), digest(8, &record));
+    }
+
+    /// The example of `docs/protocol.md`, from which independent programs are written.
+    #[test]
+    fn the_documented_example_is_what_is_computed() {
+        let document = read_document();
+        let (_, rest) = document.split_once("\n```sums\n").expect("the block");
+        let (block, _) = rest.split_once("\n```\n").expect("its end");
+        let (mut stored, mut documented_sum) = (Sums::new(), None);
+        for item in block.split("\n\n") {
+            let fields: BTreeMap<&str, &str> = item
+                .lines()
+                .map(|line| line.split_once(' ').unwrap_or((line, "")))
+                .map(|(name, value)| (name, value.trim()))
+                .collect();
+            if let Some(sum) = fields.get("sum") {
+                documented_sum = Some(number(sum));
+                continue;
+            }
+            let record = Record {
+                key: fields["key"].as_bytes(),
+                effective_ns: fields["effective_ns"].parse().unwrap(),
+                received_ns: fields["received_ns"].parse().unwrap(),
+                tombstone: fields["tombstone"] == "1",
+                value: fields["value"].as_bytes(),
+            };
+            let seed = number(fields["seed"]);
+            let hash = key_with(seed, record.key);
+            assert_eq!(hash, number(fields["hash"]), "{item}");
+            let digest_found = digest_with(seed, hash, &record);
+            assert_eq!(digest_found, number(fields["digest"]), "{item}");
+            let Some(bucket) = fields.get("bucket").map(|bucket| number(bucket)) else { continue };
+            assert_eq!(seed, SEED, "only this one decides buckets");
+            assert_eq!(hash, key_hash(record.key));
+            assert_eq!(digest_found, digest(hash, &record));
+            assert_eq!(u64::from(bucket_of(hash)), bucket, "{item}");
+            stored.replace(hash, 0, digest_found);
+            assert_eq!(stored.bucket(bucket_of(hash)), digest_found, "the only one of its bucket");
+            let [range, ..] = hash.to_be_bytes();
+            assert_eq!(stored.range(range), digest_found, "and of its range");
+        }
+        assert_eq!(documented_sum, Some(stored.root()));
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test may read what it compares with")]
+    fn read_document() -> String {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/protocol.md");
+        std::fs::read_to_string(path).expect("the document")
+    }
+
+    /// A hexadecimal number with its prefix.
+    fn number(text: &str) -> u64 {
+        u64::from_str_radix(text.strip_prefix("0x").unwrap(), 16).unwrap()
     }
 }
