@@ -92,15 +92,13 @@ impl Client {
         String::from_utf8(self.take_to(b"\n\n")).expect("a document is text")
     }
 
-    /// The next so many bytes.
+    /// Whatever has arrived, and at least one byte.
     #[track_caller]
-    pub fn take(&mut self, count: usize) -> Vec<u8> {
-        while self.received.len() < count {
-            let more = self.receive();
-            assert!(more, "closed by the server after {}", self.received.escape_ascii());
+    pub fn some(&mut self) -> Vec<u8> {
+        if self.received.is_empty() {
+            assert!(self.receive(), "closed by the server");
         }
-        let rest = self.received.split_off(count);
-        std::mem::replace(&mut self.received, rest)
+        std::mem::take(&mut self.received)
     }
 
     #[track_caller]

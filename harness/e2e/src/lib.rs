@@ -5,7 +5,8 @@
 //! knows nothing but AT lines, [`Provider`] stands in for a place provider that misbehaves. Whatever is
 //! started ends with the value that stands for it, also on a panic.
 //!
-//! Nothing of the product is linked in: a fault in a codec must not hide behind the same fault here.
+//! Of the product nothing is linked in but the codec between servers, whose bytes the vectors of `docs/protocol.md`
+//! pin: elsewhere a fault in a codec must not hide behind the same fault here.
 //! What goes wrong in this crate fails the test by a panic.
 
 #![expect(clippy::missing_panics_doc, reason = "a helper fails its test by panicking")]

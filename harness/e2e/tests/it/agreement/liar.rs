@@ -1,6 +1,6 @@
 //! A peer that speaks the protocol between servers, and lies: it claims to hold everything, and has nothing.
 //!
-//! It is the one place here that uses the product's own codec: what it says must be well formed.
+//! It uses the product's own codec, since what it says must be well formed.
 
 use herd_proto::peer::{BatchWriter, Decoded, Message, SUMS, decode_batch};
 use std::io::{Read as _, Write as _};
