@@ -1,7 +1,7 @@
 //! Two or three replicas that talk without a network.
 
 use super::*;
-use herd_proto::peer::{BatchWriter, Decoded, Message, decode_batch};
+use herd_proto::peer::{BatchWriter, Decoded, KEYS_MAX, KeyDigest, Message, decode_batch};
 use herd_proto::{Instant, Now, UnixTime};
 use std::time::Duration;
 
@@ -479,4 +479,176 @@ fn lies_are_faults_and_change_nothing() {
         room.run(1_500);
         assert!((0..3).all(|one| room.shows(one, b"k").is_some()), "{lie:?}");
     }
+}
+
+#[test]
+fn no_one_else_moves_the_numbers_of_this_server() {
+    let mut room = line();
+    room.say(0, b"k", b"x");
+    room.run(100);
+    let me = room.replicas[0].settings.origin.clone();
+    let version = |room: &Room| {
+        room.replicas[0].versions().find(|(origin, _)| **origin == me).map(|(_, version)| version)
+    };
+    assert_eq!(version(&room), Some(1));
+    let ns = room.now(0).unix.nanos();
+    let number = 900;
+    let lies = [
+        Message::Origin { number, server: &me.server, incarnation: me.incarnation },
+        Message::Watermark { origin: number, version: 70 },
+        Message::Commit { origin: number, from: 1, to: 70 },
+        Message::Gap { origin: number, since: 70 },
+        Message::Entry {
+            origin: number,
+            sequence: 71,
+            key: b"lie",
+            effective_ns: ns,
+            received_ns: ns,
+            tombstone: false,
+            value: b"y",
+        },
+    ];
+    for lie in lies {
+        let now = room.now(0);
+        room.replicas[0].handle(LinkId(1), &lie, now);
+    }
+    // A comparison raises versions of others, and never this one.
+    let token = {
+        let now = room.now(0);
+        room.replicas[0].compare_now(now);
+        room.replicas[0].handle_timeout(now);
+        let mut asked = Asked(None);
+        room.replicas[0].poll_transmit(LinkId(1), &mut asked, now);
+        asked.0.expect("the root is asked for")
+    };
+    let now = room.now(0);
+    let same = Message::Same { token, versions: vec![(number, 90)] };
+    room.replicas[0].handle(LinkId(1), &same, now);
+    room.exchange();
+    assert_eq!(version(&room), Some(1));
+    assert!(room.replicas[0].get(b"lie").is_none());
+    assert!(room.events.contains(&(0, Event::OwnStreamAhead)), "{:?}", room.events);
+}
+
+/// The token of a question for the root.
+struct Asked(Option<u64>);
+
+impl Sink for Asked {
+    fn put(&mut self, message: &Message<'_>) {
+        if let Message::Compare { token, .. } = *message {
+            self.0 = Some(token);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn names_that_no_config_knows_are_bounded_and_what_they_wrote_spreads_all_the_same() {
+    let mut room = line();
+    for guest in 0..100_u16 {
+        let (number, name) = (900 + guest, format!("guest-{guest}"));
+        let now = room.now(0);
+        let ns = now.unix.nanos();
+        let origin = Message::Origin { number, server: &name, incarnation: 5 };
+        room.replicas[0].handle(LinkId(1), &origin, now);
+        let entry = Message::Entry {
+            origin: number,
+            sequence: 1,
+            key: name.as_bytes(),
+            effective_ns: ns,
+            received_ns: ns,
+            tombstone: false,
+            value: b"x",
+        };
+        room.replicas[0].handle(LinkId(1), &entry, now);
+    }
+    room.run(4_000);
+    for replica in &room.replicas {
+        assert_eq!(replica.len(), 100);
+        assert!(replica.census().names <= 3 + 64, "{:?}", replica.census());
+        assert!(replica.streams().count() <= 3 + 64);
+    }
+    assert!(room.closed.is_empty(), "{:?}", room.closed);
+}
+
+#[test]
+fn what_a_server_stamped_ahead_counts_again_after_a_restart_with_a_right_clock() {
+    let mut room = line();
+    // Far less than a link would allow, and too far for what is stamped to be due.
+    room.ahead_s[0] = 7_200;
+    room.cut(0, 1);
+    room.say(0, b"k", b"x");
+    room.ahead_s[0] = 0;
+    room.restart(0, true);
+    room.link(0, 1);
+    room.run(1_000);
+    let now = room.now(0);
+    assert!(room.shows(0, b"k").is_none());
+    assert!(room.replicas[0].reissue(b"k", now));
+    room.run(1_000);
+    assert!((0..3).all(|one| room.shows(one, b"k").is_some()));
+    assert!(room.replicas.iter().all(|replica| replica.futures().next().is_none()));
+}
+
+#[test]
+fn kinds_and_values_that_no_server_here_can_read_are_passed_on_byte_for_byte() {
+    let mut room = line();
+    let value: Vec<u8> = (0..=u8::MAX).rev().collect();
+    room.say(0, b"\xfe of a later version", &value);
+    room.run(100);
+    let found = room.shows(2, b"\xfe of a later version");
+    assert_eq!(found, Some(value.clone()), "by a stream");
+    let mut room = Room::new(&["a", "b", "c"]);
+    room.say(0, b"\xfe of a later version", &value);
+    room.restart(0, true);
+    room.link(0, 1);
+    room.link(1, 2);
+    room.run(3_000);
+    assert_eq!(room.shows(2, b"\xfe of a later version"), Some(value), "by buckets");
+}
+
+#[test]
+fn what_a_peer_may_ask_for_and_name_on_one_link_is_bounded() {
+    let mut room = line();
+    let (id, now) = (LinkId(1), room.now(0));
+    let digest = KeyDigest { key: 1, effective_ns: 2, digest: 3 };
+    let question =
+        Message::AskBucket { bucket: 0, all: false, seed: 1, keys: vec![digest; KEYS_MAX] };
+    for asked in 1..=64 {
+        room.replicas[0].handle(id, &question, now);
+        let is_open = room.replicas[0].links.open.contains_key(&id);
+        assert_eq!(is_open, asked < 64, "each weighs one more than its keys");
+    }
+    room.exchange();
+    assert_eq!(room.closed, [Fault::AskedTooMuch(64 * KEYS_MAX)]);
+    room.closed.clear();
+    room.cut(0, 1);
+    room.link(0, 1);
+    let id = LinkId(room.opened);
+    for number in 0..2_000 {
+        let origin = Message::Origin { number, server: "a", incarnation: 1 };
+        room.replicas[0].handle(id, &origin, now);
+        if !room.replicas[0].links.open.contains_key(&id) {
+            assert_eq!(number, 1_024);
+            return;
+        }
+    }
+    panic!("a peer may name as many origins as it likes");
+}
+
+#[test]
+fn a_server_knows_when_it_has_caught_up() {
+    let mut room = Room::new(&["a", "b"]);
+    for key in 0..3_000_u64 {
+        room.say(0, &key.to_be_bytes(), b"value");
+    }
+    room.open(0, 1);
+    assert!(!room.replicas[1].is_caught_up(LinkId(1)));
+    room.run(5_000);
+    assert_eq!(room.replicas[1].len(), 3_000);
+    assert!(room.replicas[1].is_caught_up(LinkId(1)));
+    assert!(room.events.contains(&(1, Event::CaughtUp(LinkId(1)))), "{:?}", room.events);
 }
