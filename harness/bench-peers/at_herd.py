@@ -47,7 +47,7 @@ class Herd:
 
 
 class Connection(asyncio.Protocol):
-    """A client, or a neighbour: who says LINK is one."""
+    """A client, or a neighbor: who says LINK is one."""
 
     def __init__(self, herd, linked=None):
         self.herd = herd
@@ -71,7 +71,7 @@ class Connection(asyncio.Protocol):
         self.herd.links.discard(self.transport)
 
     def take(self, lines):
-        """Answers all lines with one write, and tells each neighbour all news with one write."""
+        """Answers all lines with one write, and tells each neighbor all news with one write."""
         herd = self.herd
         name, store = herd.name, herd.store
         replies, news = [], []

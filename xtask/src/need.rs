@@ -60,7 +60,7 @@ const NEEDS: &[Need] = &[
     Need {
         name: "cargo-deny",
         probe: &["cargo", "deny", "--version"],
-        why: "licences and doubles; without it that part is skipped",
+        why: "licenses and doubles; without it that part is skipped",
         from: Source::Cargo("cargo-deny"),
         must: false,
     },

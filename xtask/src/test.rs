@@ -44,7 +44,7 @@ pub(crate) enum Part {
     Tortures,
     /// Instructions of the core's hot functions against those kept, where valgrind is installed
     Instructions,
-    /// Licences, sources and doubles of our dependencies, where cargo-deny is installed
+    /// Licenses, sources and doubles of our dependencies, where cargo-deny is installed
     Deny,
 }
 

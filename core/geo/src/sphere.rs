@@ -2,10 +2,10 @@
 
 use crate::point::Point;
 
-/// Mean radius of the earth (IUGG, 2a+b over three), metres.
+/// Mean radius of the earth (IUGG, 2a+b over three), meters.
 pub const EARTH_RADIUS_M: f64 = 6_371_008.8;
 
-/// Great-circle distance in metres, 0 to half the circumference; exact to about a nanometre when the
+/// Great-circle distance in meters, 0 to half the circumference; exact to about a nanometer when the
 /// points are near (haversine formula).
 pub fn distance_m(a: Point, b: Point) -> f64 {
     let (lat_a, lat_b) = (a.lat_deg().to_radians(), b.lat_deg().to_radians());
@@ -16,7 +16,7 @@ pub fn distance_m(a: Point, b: Point) -> f64 {
     2.0 * EARTH_RADIUS_M * h.min(1.0).sqrt().asin()
 }
 
-/// A point as a vector of length one: x towards 0°N 0°E, y towards 0°N 90°E, z towards the north
+/// A point as a vector of length one: x toward 0°N 0°E, y toward 0°N 90°E, z toward the north
 /// pole. The order of straight-line distances between such vectors is the order of great-circle
 /// distances, so an index over them needs no care at the poles and the date line.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,7 +31,7 @@ impl From<Point> for UnitVector {
 }
 
 /// The squared straight-line distance of two unit vectors whose great-circle distance is
-/// `distance_m` metres; 4 (opposite points) for anything farther than that.
+/// `distance_m` meters; 4 (opposite points) for anything farther than that.
 pub fn chord_squared(distance_m: f64) -> f64 {
     let half_angle = (distance_m / EARTH_RADIUS_M / 2.0).clamp(0.0, std::f64::consts::FRAC_PI_2);
     (2.0 * half_angle.sin()).powi(2)
@@ -55,16 +55,16 @@ mod tests {
 
     #[test]
     fn chords_order_as_distances_do() {
-        let centre = Point::new(35.9, 14.5).unwrap();
+        let center = Point::new(35.9, 14.5).unwrap();
         let mut last = (0.0, 0.0);
         for step in 1..=1000 {
             let other = Point::new(35.9 + f64::from(step) * 0.05, 14.5).unwrap();
-            let (UnitVector(a), UnitVector(b)) = (centre.into(), other.into());
+            let (UnitVector(a), UnitVector(b)) = (center.into(), other.into());
             let chord: f64 = a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum();
-            let metres = distance_m(centre, other);
-            assert!(chord > last.0 && metres > last.1);
-            assert!((chord_squared(metres) - chord).abs() < 1e-12);
-            last = (chord, metres);
+            let meters = distance_m(center, other);
+            assert!(chord > last.0 && meters > last.1);
+            assert!((chord_squared(meters) - chord).abs() < 1e-12);
+            last = (chord, meters);
         }
     }
 

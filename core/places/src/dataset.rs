@@ -36,7 +36,7 @@ impl Source {
 /// One place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Place {
-    /// Where it is. A table keeps 1e-7 degrees, which is a centimetre.
+    /// Where it is. A table keeps 1e-7 degrees, which is a centimeter.
     pub point: Point,
     /// Where it is known from.
     pub source: Source,

@@ -58,7 +58,7 @@ pub enum Ask {
 /// | [`poll_answer`](Self::poll_answer) | the next answer to hand out |
 ///
 /// After any of the first three, drain both `poll`s. Every ticket gets exactly one answer, unless it
-/// is cancelled: then none. Every fetch that was polled must be ended by one `handle_done`, also when
+/// is canceled: then none. Every fetch that was polled must be ended by one `handle_done`, also when
 /// it failed or timed out: the desk has no clock, so a fetch that never ends holds its place for
 /// ever. All calls cost the logarithm of what is open, but for `cancel`, which may walk over the
 /// questions that wait or the answers not yet polled.
@@ -165,7 +165,7 @@ impl Desk {
 
     /// Nobody waits for `ticket` any longer; it will get no answer. A question that only it asked is
     /// forgotten if its fetch has not begun; a fetch under way runs on, and whoever asks the same
-    /// meanwhile still joins it. A ticket that has been answered or cancelled is ignored.
+    /// meanwhile still joins it. A ticket that has been answered or canceled is ignored.
     pub fn cancel(&mut self, ticket: Ticket) {
         let Some(fetch) = self.tickets.remove(&ticket) else {
             self.answers.retain(|(answered, _)| *answered != ticket);
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_question_is_not_fetched() {
+    fn a_canceled_question_is_not_fetched() {
         let mut desk = Desk::new(Limits::default());
         let ticket = later(&desk.ask(&query(0)));
         desk.cancel(ticket);

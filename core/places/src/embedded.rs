@@ -111,7 +111,7 @@ impl Gazetteer {
     fn nearest(&self, query: &Query) -> Vec<u32> {
         /// Beyond what is asked for, so that it shows at once that what follows is farther.
         const SPARE: usize = 4;
-        /// Of rounding to whole micrometres, and more than enough.
+        /// Of rounding to whole micrometers, and more than enough.
         const SLACK_M: f64 = 1e-6;
         let bound = usize::from(query.bound.min(BOUND_MAX));
         let radius_m = query.radius_m.min(RADIUS_M_MAX);
@@ -121,12 +121,12 @@ impl Gazetteer {
         let mut asked = bound + SPARE;
         loop {
             let found = self.index.nearest(query.center, radius_m + SLACK_M, asked);
-            let away = found.iter().map(|near| (micrometres(near.distance_m), near.key));
+            let away = found.iter().map(|near| (micrometers(near.distance_m), near.key));
             let mut near: Vec<(u64, u32)> = away.collect();
             let farthest = near.get(bound - 1).zip(near.last());
             // Whatever is as near as the last that is wanted, and belongs before it, is among them.
             if found.len() < asked || farthest.is_none_or(|(wanted, last)| last.0 > wanted.0) {
-                near.retain(|&(away, _)| away <= micrometres(radius_m));
+                near.retain(|&(away, _)| away <= micrometers(radius_m));
                 near.sort_unstable();
                 near.truncate(bound);
                 return near.into_iter().map(|(_, number)| number).collect();
@@ -213,15 +213,15 @@ const VIEW_E7: i32 = 13_000;
 
 /// Distances are compared in these: two places as far away as that from one another are equally near,
 /// and a circle of zero radius is as wide, so that rounding at the poles and the date line, which is
-/// a nanometre, neither hides a place nor decides between two.
-fn micrometres(distance_m: f64) -> u64 {
+/// a nanometer, neither hides a place nor decides between two.
+fn micrometers(distance_m: f64) -> u64 {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "not negative, and half the circumference has 2e13"
     )]
-    let micrometres = (distance_m * 1e6).round() as u64;
-    micrometres
+    let micrometers = (distance_m * 1e6).round() as u64;
+    micrometers
 }
 
 fn north(lat_e7: i32, by_e7: i32) -> i32 {
@@ -271,7 +271,7 @@ fn scope(source: Source) -> &'static str {
     }
 }
 
-/// What the licence of a source asks to be shown.
+/// What the license of a source asks to be shown.
 fn attribution(source: Source) -> &'static str {
     match source {
         Source::OpenStreetMap => {

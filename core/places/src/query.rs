@@ -2,13 +2,13 @@
 
 use herd_geo::Point;
 
-/// The largest radius that may be asked for, metres: Google's limit, and therefore WHATSAT's.
+/// The largest radius that may be asked for, meters: Google's limit, and therefore WHATSAT's.
 pub const RADIUS_M_MAX: f64 = 50_000.0;
 
 /// The most results that may be asked for: one page of Google's.
 pub const BOUND_MAX: u8 = 20;
 
-/// Asks for at most `bound` places within `radius_m` metres of `center`.
+/// Asks for at most `bound` places within `radius_m` meters of `center`.
 ///
 /// The fields are limited by whoever reads a query off the wire. A value beyond its limit is never
 /// unsafe here: it is clamped, and a radius that is not a number finds nothing.
@@ -16,7 +16,7 @@ pub const BOUND_MAX: u8 = 20;
 pub struct Query {
     /// The middle of the circle.
     pub center: Point,
-    /// The radius of the circle in metres, 0 to [`RADIUS_M_MAX`]. Zero is legal: it asks for what lies
+    /// The radius of the circle in meters, 0 to [`RADIUS_M_MAX`]. Zero is legal: it asks for what lies
     /// exactly at the point.
     pub radius_m: f64,
     /// How many results may be returned, 0 to [`BOUND_MAX`]. Zero is legal and has no results.
@@ -37,7 +37,7 @@ impl Query {
         usize::from(self.bound.clamp(1, BOUND_MAX))
     }
 
-    /// The radius as it goes to a provider: metres with at most three decimals, so that kilometres
+    /// The radius as it goes to a provider: meters with at most three decimals, so that kilometers
     /// times thousand do not show their rounding.
     pub(crate) fn radius_m_clamped(&self) -> f64 {
         (self.radius_m.clamp(0.001, RADIUS_M_MAX) * 1000.0).round() / 1000.0

@@ -8,7 +8,7 @@ use crate::framing::TOO_LONG_ECHO_BYTES;
 use crate::time::{Difference, UnixTime};
 use herd_geo::{Point, parse_iso6709};
 
-/// The largest radius of a WHATSAT, kilometres: what Google's Nearby Search takes.
+/// The largest radius of a WHATSAT, kilometers: what Google's Nearby Search takes.
 pub const RADIUS_KM_MAX: f64 = 50.0;
 
 /// The largest bound of a WHATSAT: one page of Google's Nearby Search.
@@ -75,7 +75,7 @@ impl<'a> Iamat<'a> {
 pub struct Whatsat<'a> {
     /// The client asked for.
     pub client: &'a str,
-    /// Places up to so far away, metres, 0 to 50,000.
+    /// Places up to so far away, meters, 0 to 50,000.
     pub radius_m: f64,
     /// At most so many places, 0 to [`RESULTS_MAX`].
     pub bound: u8,
@@ -90,7 +90,7 @@ impl<'a> Whatsat<'a> {
     }
 }
 
-/// Kilometres as digits with an optional fraction, 0 to [`RADIUS_KM_MAX`] inclusive; as metres.
+/// Kilometers as digits with an optional fraction, 0 to [`RADIUS_KM_MAX`] inclusive; as meters.
 fn parse_radius_m(text: &str) -> Option<f64> {
     let (whole, fraction) = text.split_once('.').map_or((text, None), |(w, f)| (w, Some(f)));
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());

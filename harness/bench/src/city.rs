@@ -33,7 +33,7 @@ pub(crate) fn nanos(since: Instant, count: usize) -> f64 {
 pub(crate) const LAT_DEG: f64 = 34.05;
 pub(crate) const LON_DEG: f64 = -118.25;
 
-/// Some metres north and east of a place.
+/// Some meters north and east of a place.
 pub(crate) fn offset(from: Point, north_m: f64, east_m: f64) -> Result<Point> {
     let north_deg = (north_m / EARTH_RADIUS_M).to_degrees();
     let wide = from.lat_deg().to_radians().cos();

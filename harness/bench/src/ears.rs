@@ -1,4 +1,4 @@
-//! Ears: a foreign neighbour for each server, which hears what that server learns when it learns it.
+//! Ears: a foreign neighbor for each server, which hears what that server learns when it learns it.
 //!
 //! What is heard is kept as numbers, so that minutes of it fit into memory. Reports must be those of
 //! [`pace`](crate::pace): their clients' names are numbers and their times are when they were sent.

@@ -68,7 +68,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) forget_after: &'a str,
 }
 
-/// A neighbour that knows nothing but AT lines.
+/// A neighbor that knows nothing but AT lines.
 #[derive(Clone, Debug)]
 pub(crate) struct Foreign {
     pub(crate) name: String,
@@ -311,7 +311,7 @@ impl Server {
         number(&self.status()?["clients"])
     }
 
-    /// The sum of one of the counters of its links to servers of the herd, foreign neighbours apart.
+    /// The sum of one of the counters of its links to servers of the herd, foreign neighbors apart.
     pub(crate) fn links_sum(&self, counter: &str) -> Result<u64> {
         let status = self.status()?;
         let links = status["links"].as_array().context("no links in the status")?;
@@ -339,7 +339,7 @@ impl Server {
         self.metric("geoherd_audit_repairs_total")
     }
 
-    /// Times a link to this neighbour came up.
+    /// Times a link to this neighbor came up.
     pub(crate) fn links_established(&self, peer: &str) -> Result<u64> {
         self.metric(&format!("geoherd_link_established_total{{peer=\"{peer}\"}}"))
     }

@@ -161,11 +161,11 @@ fn nearest(options: &Options, clients: usize) -> Result<Section> {
             let started = Instant::now();
             let near = black_box(index.nearest(from, radius_km * 1000.0, 20));
             times.push(nanos(started, 1) / 1000.0);
-            let UnitVector(centre) = from.into();
+            let UnitVector(center) = from.into();
             let limit = chord_squared(radius_km * 1000.0);
             let started = Instant::now();
             let same: Vec<u32> = tree
-                .nearest_neighbor_iter_with_distance_2(centre)
+                .nearest_neighbor_iter_with_distance_2(center)
                 .take(20)
                 .take_while(|&(_, squared)| squared <= limit)
                 .map(|(leaf, _)| leaf.data)

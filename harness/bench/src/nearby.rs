@@ -101,7 +101,7 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Section>> {
     }
     let mut moving = Section::new(
         &format!(
-            "The same while {} of them a second move by some metres, µs",
+            "The same while {} of them a second move by some meters, µs",
             grouped(f64::from(town.rate) * CONNECTIONS as f64)
         ),
         "Of rest: ratio of the medians of one round.",

@@ -154,11 +154,11 @@ impl Riding {
 }
 
 /// Where a rider is, millionths of a degree north and west: most near the middle of a city of some 40 km,
-/// and some two metres farther with each lap.
+/// and some two meters farther with each lap.
 fn place(ride: Ride) -> (u64, u64) {
     const NORTH: u64 = 33_850_000;
     const WEST: u64 = 117_990_000;
-    /// Two metres, and so many laps that a rider stays about where it is.
+    /// Two meters, and so many laps that a rider stays about where it is.
     const STEP: u64 = 20;
     const STEPS: u64 = 100;
     let chance = mix(ride.rider);

@@ -43,7 +43,7 @@ const CONNECTIONS: u64 = 4;
 /// Between two questions, so that each finds the server at rest.
 const REST: Duration = Duration::from_millis(1);
 
-/// Kilometres.
+/// Kilometers.
 const RADII: [u32; 3] = [1, 5, 50];
 
 pub(crate) fn measure(options: &Options, args: &Args) -> Result<Vec<Section>> {
@@ -58,7 +58,7 @@ pub(crate) fn measure(options: &Options, args: &Args) -> Result<Vec<Section>> {
     );
     let mut answers = Section::new(
         "Answers at depth 1 and a low rate, microseconds, clients taken at random",
-        "Report: an IAMAT that moves its client by metres. Look-up: the AT line of a WHATSAT without places. \
+        "Report: an IAMAT that moves its client by meters. Look-up: the AT line of a WHATSAT without places. \
          Echo: a bare echo, asked in turn with them.",
         &[
             "clients",
@@ -176,7 +176,7 @@ fn answered(
     // Goes on from one stage to the next, since a rider may be met in both.
     for number in stage * count..(stage + 1) * count {
         crate::machine::pass(REST);
-        // Of two neighbours one moves and the other is looked up, so that what is looked up is known.
+        // Of two neighbors one moves and the other is looked up, so that what is looked up is known.
         let rider = (mix(number) % known) | 1;
         let lap = number + 1;
         let line = riders.line(Ride { rider, lap });
@@ -250,7 +250,7 @@ fn near(
 
 /// The nearest first, none too far, and among them who is at the middle; how many.
 fn check_near(body: &[u8], middle: &str, radius_m: f64) -> Result<f64> {
-    /// Answers are told to the millimetre, and locations to a tenth of a metre.
+    /// Answers are told to the millimeter, and locations to a tenth of a meter.
     const HERE_M: f64 = 0.01;
     let answer: Value = serde_json::from_slice(body)?;
     let found = answer["nearby"].as_array().context("nobody is near")?;

@@ -3,7 +3,7 @@
 //! One report at a time through a line of servers that do nothing else. Two ways to tell when the
 //! last server knows:
 //!
-//! - *told*: the bench is a neighbour of the last server (`protocol = "at"`), and the clock stops
+//! - *told*: the bench is a neighbor of the last server (`protocol = "at"`), and the clock stops
 //!   when the AT line arrives. Nothing runs but the herd, so this is the time as it would be on an
 //!   idle machine, one more hop included.
 //! - *asked*: the last server is asked without pause, and the clock stops with the first answer that
@@ -35,7 +35,7 @@ const REST: Duration = Duration::from_millis(3);
 pub(crate) fn measure(options: &Options) -> Result<Vec<Section>> {
     let mut section = Section::new(
         "A report known elsewhere, milliseconds after it was sent",
-        "Told: an AT line from the last server to the bench, its foreign neighbour. Asked: the last server \
+        "Told: an AT line from the last server to the bench, its foreign neighbor. Asked: the last server \
          answers a WHATSAT with it, asked without pause. Beside them, one round trip to a bare echo.",
         &["distance", "told median", "told p99", "asked median", "asked p99"],
     );

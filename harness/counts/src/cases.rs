@@ -248,7 +248,7 @@ fn poll_all(node: &mut Node, journal: JournalId) -> u64 {
     records
 }
 
-/// All clients in a city some kilometres wide, a step of a metre at a time.
+/// All clients in a city some kilometers wide, a step of a meter at a time.
 fn city() -> Index<u32> {
     let mut index = Index::new();
     for key in 0..CLIENTS {
@@ -281,8 +281,8 @@ fn index_nearest() -> Run {
     Box::new(move || {
         let mut found = 0;
         for at in 0..ANSWERS {
-            let Ok(centre) = Point::new(34.05 + at as f64 / 1e4, -118.25) else { continue };
-            found += index.nearest(centre, 5_000.0, 20).len() as u64;
+            let Ok(center) = Point::new(34.05 + at as f64 / 1e4, -118.25) else { continue };
+            found += index.nearest(center, 5_000.0, 20).len() as u64;
         }
         found
     })

@@ -31,7 +31,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Servers and who names whom as its neighbour.
+    /// Servers and who names whom as its neighbor.
     pub fn new(names: &[&str], links: &[(&str, &str)]) -> Self {
         let plan = Self {
             names: names.iter().map(|&name| name.to_owned()).collect(),
@@ -77,7 +77,7 @@ impl Plan {
         Self::new(names, &pairs.collect::<Vec<_>>())
     }
 
-    /// With a server that speaks plain AT lines, is somewhere else, and is a neighbour of `neighbors`.
+    /// With a server that speaks plain AT lines, is somewhere else, and is a neighbor of `neighbors`.
     #[must_use]
     pub fn foreign(mut self, name: &str, address: SocketAddr, neighbors: &[&str]) -> Self {
         self.foreign.insert(name.to_owned(), address);
@@ -242,7 +242,7 @@ impl Herd {
         self.plan.links.retain(|(from, to)| from != name && to != name);
     }
 
-    /// Makes two servers neighbours, or no longer, in all configs that are written from now on.
+    /// Makes two servers neighbors, or no longer, in all configs that are written from now on.
     pub fn link(&mut self, from: &str, to: &str, linked: bool) {
         self.plan.links.retain(|link| *link != (from.to_owned(), to.to_owned()));
         if linked {
@@ -455,7 +455,7 @@ impl Herd {
         wait_until(&format!("{name} is linked to {peers:?}"), || {
             let metrics = self.metrics(name);
             let name = |peer: &str| format!("geoherd_link_up{{peer=\"{peer}\"}}");
-            // A neighbour that the server has just been told of has no sample yet.
+            // A neighbor that the server has just been told of has no sample yet.
             peers
                 .iter()
                 .map(|peer| name(peer))

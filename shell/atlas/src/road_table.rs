@@ -16,7 +16,7 @@
 pub(crate) struct RoadTable {
     /// Distinct street names; the first is the empty one.
     pub(crate) names: Vec<String>,
-    /// Latitude and longitude, 1e-6 degrees: a decimetre, finer than the survey.
+    /// Latitude and longitude, 1e-6 degrees: a decimeter, finer than the survey.
     pub(crate) nodes: Vec<(i32, i32)>,
     pub(crate) ways: Vec<WayRecord>,
 }

@@ -65,7 +65,7 @@ pub struct Edge {
     pub to: u32,
     /// The way that it is a piece of.
     pub way: u32,
-    /// Its length in metres, never negative.
+    /// Its length in meters, never negative.
     pub length_m: f32,
     /// Bits of the road table: walk, cycle, drive, in this direction.
     travel: u8,
@@ -167,7 +167,7 @@ fn collect_edges(number: u32, way: &WayRecord, nodes: &[Point], edges: &mut Vec<
         let &[from, to] = piece else { continue };
         let ends = nodes.get(from as usize).zip(nodes.get(to as usize));
         let Some((from_point, to_point)) = ends else { continue };
-        #[expect(clippy::cast_possible_truncation, reason = "a centimetre in a hundred kilometres")]
+        #[expect(clippy::cast_possible_truncation, reason = "a centimeter in a hundred kilometers")]
         let length_m = distance_m(*from_point, *to_point) as f32;
         for (from, to, travel) in [(from, to, forth), (to, from, back)] {
             if travel != 0 {

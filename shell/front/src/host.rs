@@ -277,7 +277,7 @@ pub enum Phase {
     Serving,
     /// It answers what was asked, and takes no more.
     Draining,
-    /// Its clients are gone; neighbours are sent what they lack, and their links closed.
+    /// Its clients are gone; neighbors are sent what they lack, and their links closed.
     Leaving,
 }
 

@@ -1,4 +1,4 @@
-//! `geoherd audit`: one server compares what it knows with its neighbours now.
+//! `geoherd audit`: one server compares what it knows with its neighbors now.
 
 use crate::admin::Admin;
 use crate::output;
@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Outcome {
     server: String,
     same: bool,
-    neighbours: Vec<Compared>,
+    neighbors: Vec<Compared>,
     under_way: u64,
     repaired: u64,
     repaired_ever: u64,
@@ -62,10 +62,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn told(outcome: &Outcome) -> String {
-    let Outcome { server, neighbours, under_way, repaired, repaired_ever, .. } = outcome;
-    let width = neighbours.iter().map(|one| one.server.chars().count()).max().unwrap_or_default();
-    let mut text = format!("{server} compared what it knows with its neighbours\n");
-    for Compared { server, outcome } in neighbours {
+    let Outcome { server, neighbors, under_way, repaired, repaired_ever, .. } = outcome;
+    let width = neighbors.iter().map(|one| one.server.chars().count()).max().unwrap_or_default();
+    let mut text = format!("{server} compared what it knows with its neighbors\n");
+    for Compared { server, outcome } in neighbors {
         let meaning = match outcome.as_str() {
             "moving" => "the same, but for what was on its way",
             "silent" => "did not answer in time",

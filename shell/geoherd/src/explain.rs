@@ -50,7 +50,7 @@ pub(crate) const FORMS: [Form; 3] = [
             Operand {
                 name: "RADIUS",
                 example: "10",
-                rule: "kilometres, 0 to 50, without a sign; a fraction may follow a point",
+                rule: "kilometers, 0 to 50, without a sign; a fraction may follow a point",
             },
             Operand {
                 name: "BOUND",
@@ -122,8 +122,7 @@ pub(crate) fn explain(line: &str) -> String {
             whatsat.client, whatsat.client, LOCATION.example
         ),
         Command::At(_) => {
-            "this server takes AT lines from its neighbours alone (limits.accept_at_from)"
-                .to_owned()
+            "this server takes AT lines from its neighbors alone (limits.accept_at_from)".to_owned()
         }
         Command::Iamat(_) | Command::Blank => {
             "the command looks right; the server may keep to other rules than ours".to_owned()
@@ -188,7 +187,7 @@ mod tests {
         check("IAMAT kiwi 34.0-118.4 1", "\"34.0-118.4\" is no LOCATION: latitude");
         check("IAMAT kiwi +91-118.4 1", "\"+91-118.4\" is no LOCATION");
         check("IAMAT kiwi +34-118.4 1e3", "\"1e3\" is no TIME");
-        check("WHATSAT kiwi 51 5", "\"51\" is no RADIUS: kilometres, 0 to 50");
+        check("WHATSAT kiwi 51 5", "\"51\" is no RADIUS: kilometers, 0 to 50");
         check("WHATSAT kiwi 10 21", "\"21\" is no BOUND");
         check("AT Hill 0.1 kiwi +34-118.4 1", "\"0.1\" is no DIFFERENCE");
         check("IAMAT a\u{1}b +34-118.4 1", "\"a\\u{1}b\" is no CLIENT");
@@ -211,7 +210,7 @@ mod tests {
     #[test]
     fn what_is_right_was_refused_for_another_reason() {
         check("WHATSAT kiwi 10 5", "no server has told this one where kiwi is; report it first");
-        check("AT Hill +0.1 kiwi +34-118.4 1", "this server takes AT lines from its neighbours");
+        check("AT Hill +0.1 kiwi +34-118.4 1", "this server takes AT lines from its neighbors");
         check("IAMAT kiwi +34-118.4 1", "the command looks right");
         let long = format!("IAMAT {} ...", "x".repeat(74));
         check(&long, "the line is longer than the server reads");

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 /// nobody had ever reported it. A later report makes it known again.
 ///
 /// Servers take this only where `http` is a loopback address, or the config allows it
-/// (`limits.operate_from`). Neighbours that speak plain AT lines cannot be told and go on knowing it.
+/// (`limits.operate_from`). Neighbors that speak plain AT lines cannot be told and go on knowing it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

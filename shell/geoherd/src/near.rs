@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     /// Where, ISO 6709
     #[arg(value_name = "POINT", allow_hyphen_values = true)]
     point: Point,
-    /// How far away at most, kilometres
+    /// How far away at most, kilometers
     #[arg(long, value_name = "KM", default_value_t = 50.0)]
     radius: f64,
     /// How many at most, 1 to 1000
@@ -70,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(if found.nearby.is_empty() { output::NO.into() } else { ExitCode::SUCCESS })
 }
 
-/// Nearer than a millimetre at the equator.
+/// Nearer than a millimeter at the equator.
 const DECIMALS: usize = 9;
 
 fn table(found: &[Found]) -> String {
@@ -88,8 +88,8 @@ fn table(found: &[Found]) -> String {
 }
 
 /// A distance as people read it.
-fn far(metres: f64) -> String {
-    if metres < 1000.0 { format!("{metres:.1} m") } else { format!("{:.2} km", metres / 1000.0) }
+fn far(meters: f64) -> String {
+    if meters < 1000.0 { format!("{meters:.1} m") } else { format!("{:.2} km", meters / 1000.0) }
 }
 
 #[cfg(test)]

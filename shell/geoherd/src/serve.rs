@@ -12,7 +12,7 @@ use std::process::ExitCode;
 ///
 /// Runs in the foreground and prints one line with its addresses when it is ready. SIGTERM or Ctrl-C
 /// makes it answer what it has received and end with 0. SIGHUP makes it read the config anew and follow
-/// what has changed of its neighbours; what needs a restart is named in the log.
+/// what has changed of its neighbors; what needs a restart is named in the log.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

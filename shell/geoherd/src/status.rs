@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// One server is asked, over its `http` address, and tells of all: states, links, lag, clients, memory
 /// and alarms. What a server cannot say now is what it said last, with the age of that.
 ///
-/// A server's lag is what its neighbours hold and it does not: how many updates, and how long the
+/// A server's lag is what its neighbors hold and it does not: how many updates, and how long the
 /// oldest of them has been missing.
 #[derive(Debug, Args)]
 #[command(after_help = "\

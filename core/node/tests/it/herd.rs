@@ -114,7 +114,7 @@ impl Herd {
         self.nodes[at] = Some(Node::new(settings, self.now_at(at)));
     }
 
-    /// Ends a node as kill -9 does: its neighbours' sockets close.
+    /// Ends a node as kill -9 does: its neighbors' sockets close.
     pub(crate) fn kill(&mut self, at: usize) {
         self.nodes[at] = None;
         for wire in 0..self.wires.len() {
@@ -222,7 +222,7 @@ impl Herd {
 
     fn transmit(&mut self, at: usize, link: LinkId) {
         let Some(wire) = self.wire_of(at, link) else { return };
-        let towards = usize::from(self.wires[wire].ends[0].node == at);
+        let toward = usize::from(self.wires[wire].ends[0].node == at);
         let now = self.now_at(at);
         let Some(node) = &mut self.nodes[at] else { return };
         loop {
@@ -231,11 +231,11 @@ impl Herd {
             if bytes.is_empty() {
                 return;
             }
-            self.wires[wire].flow[towards].extend(bytes);
+            self.wires[wire].flow[toward].extend(bytes);
         }
     }
 
-    /// Closes a wire; what was under way towards a living node still arrives first.
+    /// Closes a wire; what was under way toward a living node still arrives first.
     fn close(&mut self, wire: usize, why: &str) {
         if !std::mem::take(&mut self.wires[wire].open) {
             return;

@@ -12,7 +12,7 @@ fn states(herd: &Herd, at: usize) -> Vec<PeerState> {
 }
 
 #[test]
-fn two_neighbours_end_with_one_link_though_both_dial_at_first() {
+fn two_neighbors_end_with_one_link_though_both_dial_at_first() {
     for seed in 0..50 {
         let mut herd = Herd::new(2, &[(0, 1)], seed);
         herd.run(3 * SECOND);
@@ -52,7 +52,7 @@ fn both_halves_of_a_split_go_on_and_merge() {
     herd.cut.insert((1, 2), true);
     herd.run(10 * SECOND);
     let node = herd.nodes[1].as_ref().unwrap();
-    assert!(node.readiness(herd.now()).ready, "a lost neighbour does not make a server unready");
+    assert!(node.readiness(herd.now()).ready, "a lost neighbor does not make a server unready");
     herd.report(0, "left", "+1+2", "1700000001");
     herd.report(3, "right", "+3+4", "1700000001");
     herd.run(SECOND);
@@ -66,7 +66,7 @@ fn both_halves_of_a_split_go_on_and_merge() {
 }
 
 #[test]
-fn a_silent_neighbour_is_given_up_and_found_again() {
+fn a_silent_neighbor_is_given_up_and_found_again() {
     let mut herd = Herd::new(2, &[(0, 1)], 3);
     herd.run(SECOND);
     herd.cut.insert((0, 1), true);

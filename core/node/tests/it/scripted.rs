@@ -1,4 +1,4 @@
-//! One node whose neighbours are played by the test, byte for byte.
+//! One node whose neighbors are played by the test, byte for byte.
 
 use crate::herd::{START_NS, peer, settings};
 use herd_node::{CloseReason, Event, LinkId, Node, Output, Settings};
@@ -6,7 +6,7 @@ use herd_proto::peer::{BatchWriter, Decoded, Message, decode_batch};
 use herd_proto::{Instant, Now, UnixTime};
 use std::time::Duration;
 
-/// Node B, with A and C as its neighbours; so A dials it, and it dials C.
+/// Node B, with A and C as its neighbors; so A dials it, and it dials C.
 pub(crate) struct Scripted {
     pub(crate) node: Node,
     pub(crate) events: Vec<Event>,
@@ -42,7 +42,7 @@ impl Scripted {
         link
     }
 
-    /// The node's own dial of its neighbour number `peer` has come through.
+    /// The node's own dial of its neighbor number `peer` has come through.
     pub(crate) fn connect(&mut self, peer: usize) -> LinkId {
         let link = self.node.handle_connected(herd_node::PeerId(peer), self.now()).unwrap();
         self.drain();

@@ -154,8 +154,8 @@ proptest! {
         let query = query(center.0, center.1, radius_m, bound);
         let mut expected: Vec<(u64, u32)> = (0..)
             .zip(&places)
-            .map(|(index, place)| (micrometres(distance_m(query.center, place.point)), index))
-            .filter(|&(away, _)| away <= micrometres(radius_m))
+            .map(|(index, place)| (micrometers(distance_m(query.center, place.point)), index))
+            .filter(|&(away, _)| away <= micrometers(radius_m))
             .collect();
         expected.sort_unstable();
         expected.truncate(usize::from(bound));

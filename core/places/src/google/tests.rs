@@ -7,7 +7,7 @@ use proptest::prelude::*;
 const KEY: &str = "AIzaSyTest-Key_0123456789";
 
 #[test]
-fn legacy_request_has_metres_and_the_key() {
+fn legacy_request_has_meters_and_the_key() {
     let request = request(&query(10_000.0, 5), &settings(Api::Legacy)).unwrap();
     assert_eq!(request.method, "GET");
     assert_eq!(
@@ -42,7 +42,7 @@ fn a_key_with_odd_characters_is_encoded() {
 }
 
 #[test]
-fn kilometres_times_thousand_do_not_show_their_rounding() {
+fn kilometers_times_thousand_do_not_show_their_rounding() {
     let request = request(&query(1.1 * 1000.0, 1), &settings(Api::Legacy)).unwrap();
     assert!(request.url.contains("&radius=1100&"), "{}", request.url);
 }

@@ -19,7 +19,7 @@ pub(super) fn measure(options: &Options) -> Result<Section> {
     let mut section = Section::new(
         "IAMATs answered by one server with one thread, against peers that are told the same points",
         &format!(
-            "{CLIENTS} clients a connection, each moving some metres with every report; ratios of pairs within one \
+            "{CLIENTS} clients a connection, each moving some meters with every report; ratios of pairs within one \
              round. CPU is the processor time for each message; cores: how many were busy, of the server, the peer, \
              and the load while the server was asked."
         ),

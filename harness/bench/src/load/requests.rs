@@ -19,7 +19,7 @@ pub(crate) enum Motion {
     /// Each somewhere in a city, where it stays. That depends on its connection and number alone, so
     /// that two loads have the same points.
     City,
-    /// The same, but with every report it moves by some metres.
+    /// The same, but with every report it moves by some meters.
     Walk,
 }
 
@@ -49,7 +49,7 @@ const TIME: usize = 20;
 const LAT: usize = 10;
 const LON: usize = 11;
 
-/// Last digits that change: up to 11 metres.
+/// Last digits that change: up to 11 meters.
 const END: usize = 2;
 
 impl Requests {

@@ -105,7 +105,7 @@ fn micros(began: Instant) -> f64 {
     began.elapsed().as_secs_f64() * 1e6
 }
 
-/// Clients with their distance in metres.
+/// Clients with their distance in meters.
 pub(super) type Near = BTreeMap<String, f64>;
 
 impl Answer {
@@ -171,7 +171,7 @@ mod tests {
     fn only_the_last_may_be_others() {
         let question = |count| Question { at: "+34-118".to_owned(), radius_km: 1.0, count };
         let near = |members: &[(&str, f64)]| -> Near {
-            members.iter().map(|&(name, metres)| (name.to_owned(), metres)).collect()
+            members.iter().map(|&(name, meters)| (name.to_owned(), meters)).collect()
         };
         let ours = near(&[("a", 10.0), ("b", 20.0)]);
         assert!(same(&question(2), &ours, &ours).is_ok());

@@ -1,4 +1,4 @@
-//! The herds that are measured: which servers, and which of them are neighbours.
+//! The herds that are measured: which servers, and which of them are neighbors.
 
 /// Names and links.
 #[derive(Clone, Debug)]

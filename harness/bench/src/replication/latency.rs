@@ -1,6 +1,6 @@
 //! `latency`: how long an update takes to be known at every other server, beside plain flooding.
 //!
-//! A foreign neighbour at each server hears what that server learns. With flooding the first way is the
+//! A foreign neighbor at each server hears what that server learns. With flooding the first way is the
 //! fastest there is at that moment; a tree has to be as fast without trying all ways.
 
 use super::graph::Graph;

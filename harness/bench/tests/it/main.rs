@@ -42,7 +42,7 @@ fn connections_are_all_answered() {
 fn a_server_is_filled_in_stages() {
     let (document, said) = measured("scale");
     assert_eq!(rows(&document), [2, 2, 6], "{said}");
-    // Within fifty kilometres are all of a city: enough for an answer.
+    // Within fifty kilometers are all of a city: enough for an answer.
     assert_eq!(document["sections"][2]["rows"][5]["found"], 20.0, "{said}");
 }
 

@@ -58,7 +58,7 @@ fn a_foreign_server_may_dial_in() {
         .foreign("Aliens", foreign.address(), &["Hill"])
         .set("limits.accept_at_from", "\"peers\"");
     let herd = plan.start();
-    // From the machine of the neighbour it may, on a connection that said no hello.
+    // From the machine of the neighbor it may, on a connection that said no hello.
     let source = foreign.address().ip();
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&std::net::SocketAddr::new(source, 0).into()).unwrap();

@@ -119,7 +119,7 @@ fn the_legacy_interface_is_asked_as_it_wants_to_be() {
     assert!(call.line.starts_with("GET /maps/api/place/nearbysearch/json?"), "{}", call.line);
     assert_eq!(call.parameter("location"), Some("34.06893,-118.445127"));
     let radius: f64 = call.parameter("radius").unwrap().parse().unwrap();
-    assert!((radius - 10_500.0).abs() < 0.01, "metres: {radius}");
+    assert!((radius - 10_500.0).abs() < 0.01, "meters: {radius}");
     let key = call.parameter("key").unwrap();
     assert_eq!(
         key,

@@ -20,7 +20,7 @@ fn a_report_at_any_server_is_known_at_all_five() {
     // A client moves on from server to server, and its newest report is what all know.
     let mut at = None;
     for name in FIVE {
-        at = Some(herd.client(name).report(&iamat("traveller")));
+        at = Some(herd.client(name).report(&iamat("traveler")));
     }
     herd.agree(&herd.names(), &at.unwrap());
 }
@@ -148,14 +148,14 @@ fn a_frozen_server_delays_nobody_and_grows_nobody() {
         round(&mut newest);
     }
     herd.freeze(frozen);
-    let neighbours = ["Smith", "Singleton"];
-    let mut resident = || neighbours.map(|name| herd.process(name).resident_bytes());
+    let neighbors = ["Smith", "Singleton"];
+    let mut resident = || neighbors.map(|name| herd.process(name).resident_bytes());
     let before = resident();
     for _ in 0..ROUNDS {
         round(&mut newest);
     }
     let after = resident();
-    for ((name, before), after) in neighbours.iter().zip(before).zip(after) {
+    for ((name, before), after) in neighbors.iter().zip(before).zip(after) {
         let grown_kb = after.saturating_sub(before) >> 10;
         println!("{name}: {} kB, grown by {grown_kb} kB", before >> 10);
         assert!(grown_kb < 8 << 10, "{name} grew by {grown_kb} kB");

@@ -32,7 +32,7 @@ fn a_server_is_healthy_before_it_is_ready() {
 }
 
 #[test]
-fn a_server_without_its_neighbour_is_ready_after_a_while() {
+fn a_server_without_its_neighbor_is_ready_after_a_while() {
     let mut herd = Plan::line(&["Hill", "Jaquez"]).set("limits.ready_grace", "\"300ms\"").lay_out();
     herd.start("Hill");
     let (code, ready) = json(&herd, "Hill", "/readyz");

@@ -36,7 +36,7 @@ fn connections_and_messages_are_logged_with_their_peer() {
 }
 
 #[test]
-fn lost_and_returned_neighbours_are_logged() {
+fn lost_and_returned_neighbors_are_logged() {
     let mut herd = Plan::line(&["Hill", "Jaquez"]).start();
     herd.kill9("Jaquez");
     wait_until("the loss is told", || herd.log("Hill").contains("link down"));
@@ -114,7 +114,7 @@ fn one_large_batch_does_not_make_one_large_file() {
 }
 
 #[test]
-fn hostile_lines_cannot_forge_or_colour_the_log() {
+fn hostile_lines_cannot_forge_or_color_the_log() {
     let mut herd =
         Plan::one("Hill").set("log.traffic", true).set("log.filter", "\"trace\"").start();
     let mut client = herd.client("Hill");

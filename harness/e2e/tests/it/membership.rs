@@ -13,12 +13,12 @@ fn herd_of(herd: &Herd, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_sixth_server_joins_by_one_neighbour_and_is_taken_out_again() {
+fn a_sixth_server_joins_by_one_neighbor_and_is_taken_out_again() {
     let mut herd = Plan::five().start();
     let before = herd.client("Hill").report(&iamat("before"));
     herd.agree(&FIVE, &before);
     herd.add("Powell", &["Campbell"]);
-    // An entry in one file, SIGHUP to one neighbour, and starting it.
+    // An entry in one file, SIGHUP to one neighbor, and starting it.
     herd.reload("Campbell");
     herd.start("Powell");
     herd.wait_linked("Campbell", &["Powell", "Smith", "Singleton"]);
@@ -77,7 +77,7 @@ fn what_needs_a_restart_is_named_and_a_config_that_does_not_hold_changes_nothing
     assert!(log.contains("changed=\"limits.link_dead\""), "{log}");
     let text = fs::read_to_string(herd.config("Hill")).unwrap();
     for (broken, words) in [
-        (text.replace("[servers.Jaquez]", "[servers.Jaquez]\ncolour = 1"), "servers.Jaquez.colour"),
+        (text.replace("[servers.Jaquez]", "[servers.Jaquez]\ncolor = 1"), "servers.Jaquez.color"),
         (text.replace("\"Jaquez\"", "\"Jacques\""), "there is no server \"Jacques\""),
         (text.replace("Hill", "Mount"), "there is no server \"Hill\" any more"),
         ("no config at all".to_owned(), "is not TOML"),
@@ -130,7 +130,7 @@ fn a_server_leaves_when_the_others_hold_all_it_knows() {
     for at in &reports {
         herd.agree(&rest, at);
     }
-    // Jaquez is no neighbour of it, and knows too.
+    // Jaquez is no neighbor of it, and knows too.
     for name in rest {
         wait_until(&format!("{name} counts four"), || herd_of(&herd, name) == rest);
     }

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// A server that loses a neighbour in its first moments is not ready; these tests do not wait for them
+/// A server that loses a neighbor in its first moments is not ready; these tests do not wait for them
 /// to pass.
 const GRACE: &str = "\"100ms\"";
 
@@ -326,6 +326,10 @@ fn programs_find_the_metrics_by_their_names() {
         ("geoherd_audit_repairs", "counter"),
         ("geoherd_clients", "gauge"),
         ("geoherd_link_up", "gauge"),
+        ("geoherd_incarnations", "gauge"),
+        ("geoherd_link_timeouts", "counter"),
+        ("geoherd_peer_faults", "counter"),
+        ("geoherd_lock_hold_seconds", "histogram"),
         ("geoherd_propagation_seconds", "histogram"),
     ] {
         assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name}: {text}");
@@ -351,7 +355,7 @@ fn programs_find_the_metrics_by_their_names() {
 }
 
 #[test]
-fn neighbours_are_compared_when_an_operator_asks() {
+fn neighbors_are_compared_when_an_operator_asks() {
     let mut herd = Plan::line(&["Campbell", "Hill", "Jaquez"]).start();
     let at = herd.client("Hill").report(&iamat("kiwi"));
     herd.agree(&["Campbell", "Hill", "Jaquez"], &at);
@@ -363,7 +367,7 @@ fn neighbours_are_compared_when_an_operator_asks() {
     for part in ["Campbell  same", "Jaquez    same", "nothing was repaired"] {
         assert!(outcome.stdout.contains(part), "{part:?} is not in {}", outcome.stdout);
     }
-    assert!(rounds() >= before + 2.0, "each neighbour was really compared with");
+    assert!(rounds() >= before + 2.0, "each neighbor was really compared with");
     let view = herd_view(&herd, "Hill");
     assert!(server(&view, "Hill")["audits"]["rounds"].as_u64() >= Some(2));
     herd.kill9("Jaquez");

@@ -196,7 +196,7 @@ fn damage_is_set_aside_and_what_follows_it_is_kept() {
 }
 
 #[test]
-fn a_lost_directory_is_filled_by_the_neighbours() {
+fn a_lost_directory_is_filled_by_the_neighbors() {
     let mut herd = durable(&Plan::line(&["Hill", "Jaquez"]));
     let at = herd.client("Hill").report(&iamat("kiwi"));
     herd.agree(&["Hill", "Jaquez"], &at);

@@ -22,7 +22,7 @@ fn check_layout(document: &str) {
     }
 }
 
-/// Kilometres over the sphere, enough to see which of two is nearer.
+/// Kilometers over the sphere, enough to see which of two is nearer.
 fn distance_km(from: (f64, f64), to: &Value) -> f64 {
     let (lat, lon) = (to["lat"].as_f64().expect("a number"), to["lng"].as_f64().expect("a number"));
     let half = |a: f64, b: f64| ((b - a).to_radians() / 2.0).sin().powi(2);

@@ -74,7 +74,7 @@ fn node(name: &str, neighbor: &str, role: DialRole, now: Now) -> Node {
     Node::new(settings, now)
 }
 
-/// A host that was asked to dial its one neighbour.
+/// A host that was asked to dial its one neighbor.
 fn host() -> (Arc<Host>, PeerId) {
     let clock = Clock::start();
     let node = node("Hill", "Dale", DialRole::Always, clock.now());
@@ -95,7 +95,7 @@ fn report(node: &mut Node, client: &str, now: Now) {
     node.handle_report(&iamat, now);
 }
 
-/// The neighbour's side of a link, without tasks.
+/// The neighbor's side of a link, without tasks.
 struct Neighbor {
     node: Node,
     link: LinkId,
@@ -112,7 +112,7 @@ impl Neighbor {
     }
 }
 
-/// A host and its neighbour, linked and at rest.
+/// A host and its neighbor, linked and at rest.
 fn linked() -> (Arc<Host>, LinkId, Neighbor) {
     let (host, peer) = host();
     let link = host.open_link(|node, now| node.handle_connected(peer, now)).unwrap();
@@ -190,7 +190,7 @@ fn a_link_ends_after_all_is_sent_when_the_server_leaves() {
 fn a_link_that_is_closed_before_its_task_begins_ends() {
     check(|| {
         let (host, peer) = host();
-        // The config loses the neighbour while its link is being opened.
+        // The config loses the neighbor while its link is being opened.
         let reloading = thread::spawn({
             let host = host.clone();
             move || {

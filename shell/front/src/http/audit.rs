@@ -17,7 +17,7 @@ pub(super) struct AuditDocument {
     server: String,
     /// Whether every peer was compared with, and nothing was missing that should not.
     same: bool,
-    neighbours: Vec<Compared>,
+    neighbors: Vec<Compared>,
     /// Comparisons that had not ended when the time was up.
     under_way: usize,
     /// Records that were missing here although they had been confirmed, and were fetched meanwhile. Any at all means a
@@ -83,7 +83,7 @@ fn document(
     started: Instant,
     repairs_before: u64,
 ) -> AuditDocument {
-    let neighbours: Vec<_> = host.enter(|node, _now| {
+    let neighbors: Vec<_> = host.enter(|node, _now| {
         let verdict_of = |name: &str| {
             let found = report.links.iter().find(|(id, _)| node.link_peer(*id) == name);
             found.and_then(|&(_, verdict)| verdict).filter(|verdict| verdict.at >= started)
@@ -102,11 +102,11 @@ fn document(
     });
     let repaired = report.repairs - repairs_before;
     let lasting = report.under_way > 0 || repaired > 0;
-    let all = neighbours.iter().all(|one| !matches!(one.outcome, "silent" | "unlinked"));
+    let all = neighbors.iter().all(|one| !matches!(one.outcome, "silent" | "unlinked"));
     AuditDocument {
         server: host.name.clone(),
         same: all && !lasting,
-        neighbours,
+        neighbors,
         under_way: report.under_way,
         repaired,
         repaired_ever: report.repairs,

@@ -150,7 +150,7 @@ async fn tell_all(host: &Host, chunks: &Chunks) -> Result<(), CutShort> {
 /// The names from `from` on, as many as fit.
 async fn collect(host: &Host, from: Option<Box<str>>, pace: &mut Pace) -> Result<Names, CutShort> {
     let mut names = Names::new(from.clone(), NAMES_BYTES_MAX);
-    let mut life = host.enter(|node, _| node.incarnation());
+    let mut incarnation = host.enter(|node, _| node.incarnation());
     let mut place = Some(0);
     // Copied to where they stay outside the lock: to grow that may take long.
     let mut met = Names::new(None, usize::MAX);
@@ -164,11 +164,11 @@ async fn collect(host: &Host, from: Option<Box<str>>, pace: &mut Pace) -> Result
             });
             (next, node.incarnation())
         });
-        let life_now;
-        (place, life_now) = entered;
-        if life != life_now {
+        let incarnation_now;
+        (place, incarnation_now) = entered;
+        if incarnation != incarnation_now {
             // All names have other places now.
-            life = life_now;
+            incarnation = incarnation_now;
             names = Names::new(from.clone(), NAMES_BYTES_MAX);
             place = Some(0);
             continue;

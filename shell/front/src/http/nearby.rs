@@ -29,7 +29,7 @@ struct Found<'a> {
     location: &'a str,
     time: &'a str,
     server: &'a str,
-    /// To the millimetre.
+    /// To the millimeter.
     distance_m: f64,
 }
 
@@ -102,7 +102,7 @@ fn refuse(code: StatusCode, why: &str) -> Response {
 
 impl Question {
     fn parse(query: &str) -> Result<Self, String> {
-        const EXAMPLE: &str = "write ?at=+34.068930-118.445127&radius=5&count=20 (kilometres)";
+        const EXAMPLE: &str = "write ?at=+34.068930-118.445127&radius=5&count=20 (kilometers)";
         let (mut at, mut radius_km, mut count) = (None, 50.0, COUNT);
         for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
             match name {

@@ -40,7 +40,7 @@ const ANSWER_BYTES_MAX: u64 = 256 << 10;
 pub(super) struct Status {
     pub(super) ready: bool,
     pub(super) clients: u64,
-    /// Its neighbours, and whether the link to each is up.
+    /// Its neighbors, and whether the link to each is up.
     pub(super) links: Vec<(String, bool)>,
 }
 

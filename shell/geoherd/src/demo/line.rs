@@ -59,7 +59,7 @@ pub(super) fn now() -> String {
     format!("{}.{:09}", now.as_secs(), now.subsec_nanos())
 }
 
-/// A point as the protocol writes it, to about a decimetre.
+/// A point as the protocol writes it, to about a decimeter.
 pub(super) fn location(point: herd_geo::Point) -> String {
     let mut text = String::new();
     herd_geo::write_iso6709(point, 6, &mut text);

@@ -45,6 +45,6 @@ pub(super) enum Spread {
 pub(super) struct Nearby {
     pub(super) person: usize,
     pub(super) server: usize,
-    /// Names and metres, nearest first.
+    /// Names and meters, nearest first.
     pub(super) places: Vec<(String, f64)>,
 }

@@ -61,7 +61,7 @@ pub(super) fn links(count: usize) -> Vec<(usize, usize)> {
         4 => links.push((1, 3)),
         _ => {}
     }
-    // Each further one is linked with two that are there, one of them near the centre, so that the
+    // Each further one is linked with two that are there, one of them near the center, so that the
     // longest way grows with the logarithm of the number.
     links.extend((EXAMPLE_SERVERS..count).flat_map(|one| [(one / 2, one), (one - 1, one)]));
     links
@@ -70,7 +70,7 @@ pub(super) fn links(count: usize) -> Vec<(usize, usize)> {
 const EXAMPLE_SERVERS: usize = 5;
 const EXAMPLE: [(usize, usize); 6] = [(0, 1), (0, 2), (2, 3), (1, 4), (2, 4), (3, 4)];
 
-/// The config of these servers, as the one at place `reader` reads it: its neighbours are where its
+/// The config of these servers, as the one at place `reader` reads it: its neighbors are where its
 /// wires to them begin. Traffic is not logged: the people of a demo would fill the disk.
 pub(super) fn config(members: &[Member], reader: usize, routes: &Routes) -> String {
     let links = links(members.len());

@@ -276,7 +276,7 @@ fn judge_answer(
 
 /// Whether a document has one result or more, `bound` at most, all within the radius, nearest first.
 fn judge_places(document: &Value, center: Point, radius_km: f64, bound: usize) -> Option<()> {
-    // Distances are computed from printed coordinates, a centimetre apart from the true ones.
+    // Distances are computed from printed coordinates, a centimeter apart from the true ones.
     const ROUNDING_M: f64 = 1.0;
     let results = document.get("results")?.as_array()?;
     let right_count = !results.is_empty() && results.len() <= bound;

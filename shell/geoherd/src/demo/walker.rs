@@ -206,7 +206,7 @@ impl Walker {
         .ok()
     }
 
-    /// Where their receiver says they are: some metres off.
+    /// Where their receiver says they are: some meters off.
     pub(super) fn fix(&self, net: &RoadNet, chance: &mut Chance) -> Option<Point> {
         let at = self.position(net)?;
         let north_deg = (chance.deviation() * FIX_ERROR_M / EARTH_RADIUS_M).to_degrees();
@@ -233,7 +233,7 @@ impl Walker {
     }
 }
 
-/// How far off a fix is at most, in each direction, metres: a phone under open sky.
+/// How far off a fix is at most, in each direction, meters: a phone under open sky.
 const FIX_ERROR_M: f64 = 4.0;
 
 #[cfg(test)]

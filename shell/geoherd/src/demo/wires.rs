@@ -1,6 +1,6 @@
 //! The links of the demo as wires that can be cut: each leads through a relay in the demo itself.
 //!
-//! A server believes that its neighbour listens where the relay does. While a wire is whole, what comes
+//! A server believes that its neighbor listens where the relay does. While a wire is whole, what comes
 //! to one end leaves at the other; when it is cut, both ends close, and whoever dials is turned away.
 
 use anyhow::Context as _;

@@ -215,7 +215,11 @@ mod tests {
                     "records_sent": 5, "records_received": 6 },
                   { "server": "Zammit", "protocol": "native", "state": "up", "round_trip_ms": 0.25,
                     "records_sent": 1, "records_received": 2 }],
-              "streams": [{ "behind": 0 }, { "behind": 7 }] },
+              "links_left_out": 0,
+              "streams": [
+                  { "server": "Hill", "incarnation": "1520023934918963997", "version": 3, "behind": 0 },
+                  { "server": "Zammit", "incarnation": "1520023934918963998", "version": 0,
+                    "behind": 7 }] },
             { "server": "Smith", "state": "unreachable", "heard_ago_s": 130.2, "clients": 9,
               "links": [{ "server": "Hill", "protocol": "native", "state": "up",
                           "records_sent": 6, "records_received": 5 }],

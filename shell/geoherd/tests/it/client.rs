@@ -31,7 +31,7 @@ fn a_refused_command_is_explained() {
     let server = Stand::new(|line| format!("? {line}\n"));
     let outcome = geoherd(&server.call("send", "WHATSAT kiwi 51 5"));
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), "? WHATSAT kiwi 51 5\n"));
-    assert!(outcome.stderr.starts_with("\"51\" is no RADIUS: kilometres, 0 to 50"), "{outcome:?}");
+    assert!(outcome.stderr.starts_with("\"51\" is no RADIUS: kilometers, 0 to 50"), "{outcome:?}");
 }
 
 #[test]

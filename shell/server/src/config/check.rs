@@ -19,7 +19,7 @@ pub struct Report {
 }
 
 impl Config {
-    /// Looks for everything that can be wrong without opening a port: names, neighbours, a herd in
+    /// Looks for everything that can be wrong without opening a port: names, neighbors, a herd in
     /// several parts or one that would fall apart, addresses that two would share, limits that
     /// contradict one another.
     pub fn check(&self) -> Report {
@@ -65,7 +65,7 @@ impl Config {
             for (index, neighbor) in server.neighbors.iter().enumerate() {
                 let key = key::element(&list, index);
                 if neighbor == name {
-                    let message = "a server is no neighbour of itself; remove it";
+                    let message = "a server is no neighbor of itself; remove it";
                     report.errors.push(self.problem(&key, message));
                 } else if !self.servers.contains_key(neighbor) {
                     let known = self.servers.keys().map(String::as_str);
@@ -86,7 +86,7 @@ impl Config {
         let parts = self.parts(None);
         if parts.len() > 1 {
             let message = format!(
-                "the herd is in {} parts that would never hear of one another: {}; make servers of different parts neighbours",
+                "the herd is in {} parts that would never hear of one another: {}; make servers of different parts neighbors",
                 parts.len(),
                 listed(&parts)
             );
@@ -137,12 +137,12 @@ impl Config {
             }
             let key = Self::server_key(name, "listen");
             if server.listen.port() == 0 {
-                let message = "port 0 would be another one at each start, and neighbours must know where to dial; write a fixed port";
+                let message = "port 0 would be another one at each start, and neighbors must know where to dial; write a fixed port";
                 report.errors.push(self.problem(&key, message));
             }
             if home.is_unspecified() && !self.neighbors(name).is_empty() {
                 let message = format!(
-                    "neighbours dial {} as it stands, which leads each to its own machine; write the address they reach this server by",
+                    "neighbors dial {} as it stands, which leads each to its own machine; write the address they reach this server by",
                     server.listen
                 );
                 report.warnings.push(self.problem(&key, message));
@@ -274,13 +274,13 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_must_exist() {
+    fn neighbors_must_exist() {
         let text = "[servers.Hill]\nlisten = \"127.0.0.1:1\"\nneighbors = [\n \"Smith\",\n \"Smiht\",\n \"Hill\", \"X\"]\n[servers.Smith]\nlisten = \"127.0.0.1:2\"\n";
         check(
             text,
             &[
                 "herd.toml:7: servers.Hill.neighbors[1]: there is no server \"Smiht\"; did you mean `Smith`?",
-                "herd.toml:8: servers.Hill.neighbors[2]: a server is no neighbour of itself; remove it",
+                "herd.toml:8: servers.Hill.neighbors[2]: a server is no neighbor of itself; remove it",
                 "herd.toml:8: servers.Hill.neighbors[3]: there is no server \"X\"; add [servers.X] or remove it",
             ],
             &[],
@@ -293,7 +293,7 @@ mod tests {
         check(
             text,
             &[
-                "herd.toml:8: servers.C: the herd is in 2 parts that would never hear of one another: A, B | C; make servers of different parts neighbours",
+                "herd.toml:8: servers.C: the herd is in 2 parts that would never hear of one another: A, B | C; make servers of different parts neighbors",
             ],
             &[],
         );
@@ -341,19 +341,19 @@ mod tests {
         check(
             "[servers.A]\nlisten = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\n",
             &[
-                "herd.toml:4: servers.A.listen: port 0 would be another one at each start, and neighbours must know where to dial; write a fixed port",
+                "herd.toml:4: servers.A.listen: port 0 would be another one at each start, and neighbors must know where to dial; write a fixed port",
             ],
             &[],
         );
     }
 
     #[test]
-    fn neighbours_cannot_dial_an_address_that_is_everywhere() {
+    fn neighbors_cannot_dial_an_address_that_is_everywhere() {
         check(
             "[servers.A]\nlisten = \"0.0.0.0:1\"\nneighbors = [\"B\"]\n[servers.B]\nlisten = \"10.0.0.1:2\"\n",
             &[],
             &[
-                "herd.toml:4: servers.A.listen: neighbours dial 0.0.0.0:1 as it stands, which leads each to its own machine; write the address they reach this server by",
+                "herd.toml:4: servers.A.listen: neighbors dial 0.0.0.0:1 as it stands, which leads each to its own machine; write the address they reach this server by",
             ],
         );
     }

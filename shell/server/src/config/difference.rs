@@ -26,7 +26,7 @@ impl Config {
     }
 }
 
-/// A server follows changes of who its neighbours are and how they are reached; its own sockets stay.
+/// A server follows changes of who its neighbors are and how they are reached; its own sockets stay.
 fn is_live(changed: &str, name: &str) -> bool {
     let own = key::child("servers", name);
     if key::is_within(changed, &own) {
@@ -35,7 +35,7 @@ fn is_live(changed: &str, name: &str) -> bool {
     key::is_within(changed, "servers") || LIVE_LIMITS.contains(&changed)
 }
 
-/// What a server tells its node about neighbours anyway.
+/// What a server tells its node about neighbors anyway.
 const LIVE_LIMITS: [&str; 3] =
     ["limits.link_dead", "limits.link_dead_wan", "limits.accept_at_from"];
 
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_live_and_sockets_are_not() {
+    fn neighbors_are_live_and_sockets_are_not() {
         check(OLD, &[], &[]);
         let more = "neighbors = [\"Hill\"]\n[limits]\nmax_connections = 7\nlink_dead = \"2s\"\n";
         check(

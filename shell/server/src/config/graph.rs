@@ -1,11 +1,11 @@
-//! Who is whose neighbour, who dials, and what a herd falls apart into.
+//! Who is whose neighbor, who dials, and what a herd falls apart into.
 
 use super::{Config, Limits, Protocol};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A neighbour of one server, seen from there.
+/// A neighbor of one server, seen from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Neighbor<'a> {
     /// Its name.
@@ -20,7 +20,7 @@ pub struct Neighbor<'a> {
     pub naming: Naming,
 }
 
-/// Which of two neighbours names the other in its `neighbors`.
+/// Which of two neighbors names the other in its `neighbors`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
     /// The one that asks names the other.
@@ -32,7 +32,7 @@ pub enum Naming {
 }
 
 impl Config {
-    /// The neighbours of the server `name` by name: those it names and those that name it. A name that
+    /// The neighbors of the server `name` by name: those it names and those that name it. A name that
     /// no server has is left out, and so is the server itself; [`check`](Self::check) reports both.
     pub fn neighbors<'a>(&'a self, name: &str) -> Vec<Neighbor<'a>> {
         let far = self.servers.get(name).is_some_and(|server| server.wan);
@@ -50,8 +50,8 @@ impl Config {
     }
 
     /// True if it is for `me` to dial `other`: the lower name dials, or the one that names the other
-    /// where only one does. A server that speaks plain AT lines is always dialled by its neighbours,
-    /// as it may not know how to dial. False if the two are no neighbours.
+    /// where only one does. A server that speaks plain AT lines is always dialed by its neighbors,
+    /// as it may not know how to dial. False if the two are no neighbors.
     pub fn dials(&self, me: &str, other: &str) -> bool {
         let Some(naming) = self.naming(me, other) else { return false };
         let foreign = |name| self.servers.get(name).is_some_and(|s| s.protocol == Protocol::At);
@@ -119,7 +119,7 @@ mod tests {
         let config = herd(&[("B", "\"A\"", ""), ("A", "", ""), ("C", "\"A\"", "")]);
         let names: Vec<_> = config.neighbors("A").iter().map(|n| (n.name, n.naming)).collect();
         assert_eq!(names, [("B", Naming::Theirs), ("C", Naming::Theirs)]);
-        let [a] = config.neighbors("B")[..] else { panic!("one neighbour") };
+        let [a] = config.neighbors("B")[..] else { panic!("one neighbor") };
         assert_eq!((a.name, a.naming), ("A", Naming::Ours));
         assert_eq!(a.address, config.servers["A"].listen);
     }
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_one_of_two_neighbours_dials() {
+    fn exactly_one_of_two_neighbors_dials() {
         let config = herd(&[
             ("A", "\"B\"", ""),
             ("B", "\"A\"", ""),

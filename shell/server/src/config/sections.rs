@@ -35,7 +35,7 @@ pub struct Config {
     /// What is written to a log, and where.
     #[serde(default)]
     pub log: Log,
-    /// The bounds within which a server stays, whatever clients and neighbours do.
+    /// The bounds within which a server stays, whatever clients and neighbors do.
     #[serde(default)]
     pub limits: Limits,
     #[serde(skip)]
@@ -47,7 +47,7 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct Herd {
     /// The name of the herd, 1 to 64 characters without white space. Servers of different herds refuse
-    /// to be neighbours, so that a wrong address does not mix two herds.
+    /// to be neighbors, so that a wrong address does not mix two herds.
     #[schemars(example = &"news")]
     pub name: String,
     /// By how many ways each server asks for the updates of every other. One costs a single message a
@@ -82,14 +82,14 @@ fn forget_after() -> Duration {
 /// By how many ways updates are asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Redundancy {
-    /// one neighbour for each stream
+    /// one neighbor for each stream
     #[default]
     #[serde(rename = "1")]
     One,
     /// two
     #[serde(rename = "2")]
     Two,
-    /// every neighbour: plain flooding
+    /// every neighbor: plain flooding
     #[serde(rename = "all")]
     All,
 }
@@ -127,23 +127,23 @@ pub struct Server {
     /// The servers this one is linked with. Links are symmetric: naming one end is enough.
     #[serde(default)]
     pub neighbors: Vec<String>,
-    /// What this server's neighbours speak with it.
+    /// What this server's neighbors speak with it.
     #[serde(default)]
     pub protocol: Protocol,
-    /// Whether it is far from its neighbours: on all its links `link_dead_wan` counts, at both ends,
+    /// Whether it is far from its neighbors: on all its links `link_dead_wan` counts, at both ends,
     /// and not `link_dead`.
     #[serde(default)]
     pub wan: bool,
 }
 
-/// What a server speaks with its neighbours.
+/// What a server speaks with its neighbors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// this product's own frames
     #[default]
     Native,
-    /// plain AT lines alone, for another implementation; its neighbours dial it
+    /// plain AT lines alone, for another implementation; its neighbors dial it
     At,
 }
 
@@ -184,7 +184,7 @@ pub struct Google {
     pub api_key_env: String,
     /// A file that holds the key and nothing else; it wins over `api_key_env`.
     pub api_key_file: Option<PathBuf>,
-    /// How long one question may take, from dialling to the last byte. A person is waiting for it.
+    /// How long one question may take, from dialing to the last byte. A person is waiting for it.
     #[serde(with = "duration")]
     #[schemars(with = "DurationText")]
     pub timeout: Duration,
@@ -333,7 +333,7 @@ pub struct Limits {
     /// Questions of one connection that wait for places at once; its next commands wait in the socket.
     #[schemars(range(min = 1, max = 65_536))]
     pub max_waiting_answers: usize,
-    /// The wait before a lost neighbour is dialled again; each failure doubles it.
+    /// The wait before a lost neighbor is dialed again; each failure doubles it.
     #[serde(with = "duration")]
     #[schemars(with = "DurationText")]
     pub dial_backoff_min: Duration,
@@ -351,7 +351,7 @@ pub struct Limits {
     #[schemars(with = "DurationText")]
     pub link_dead: Duration,
     /// The same where one of the two servers has `wan = true`: distant networks lose a heartbeat now and
-    /// then, and dialling anew costs more there.
+    /// then, and dialing anew costs more there.
     #[serde(with = "duration")]
     #[schemars(with = "DurationText")]
     pub link_dead_wan: Duration,
@@ -360,7 +360,7 @@ pub struct Limits {
     #[serde(with = "duration")]
     #[schemars(with = "DurationText")]
     pub hello_timeout: Duration,
-    /// How long after its start a server waits for neighbours that cannot be reached before it calls
+    /// How long after its start a server waits for neighbors that cannot be reached before it calls
     /// itself ready without them.
     #[serde(with = "duration")]
     #[schemars(with = "DurationText")]
@@ -404,7 +404,7 @@ impl Default for Limits {
 pub enum AcceptAtFrom {
     /// any connection
     Anyone,
-    /// links with neighbours
+    /// links with neighbors
     Peers,
 }
 
