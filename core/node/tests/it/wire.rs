@@ -3,6 +3,7 @@
 use crate::herd::START_NS;
 use crate::scripted::{Scripted, batch, messages};
 use herd_node::{CloseReason, LinkId};
+use herd_proto::Command;
 use herd_proto::peer::Message;
 use std::time::Duration;
 
@@ -130,7 +131,7 @@ fn the_last_words_of_the_other_side_are_told() {
 }
 
 #[test]
-fn a_neighbour_that_falls_silent_is_told_so() {
+fn a_neighbor_that_falls_silent_is_told_so() {
     let (mut node, link) = linked();
     node.pass(Duration::from_secs(2));
     let byes = Scripted::byes(&node.said(link));
@@ -138,7 +139,7 @@ fn a_neighbour_that_falls_silent_is_told_so() {
 }
 
 #[test]
-fn a_distant_neighbour_may_be_silent_for_longer() {
+fn a_distant_neighbor_may_be_silent_for_longer() {
     let seconds = Duration::from_secs;
     let mut node = Scripted::new(|settings| settings.peers[0].dead_after = seconds(5));
     let (far, near) = (node.accept(HELLO_OF_A), node.accept("GEOHERD/1 news C 7 -"));
@@ -199,4 +200,54 @@ fn check_end(node: &mut Scripted, link: LinkId, words: &str) {
     assert!(told.contains(words), "{told}");
     let [reason] = node.ends()[..] else { panic!("{:?}", node.ends()) };
     assert!(reason.to_string().contains(words), "{reason}");
+}
+
+#[test]
+fn an_alarm_is_raised_when_half_of_all_streams_are_in_use() {
+    let names: Vec<String> = (0..600).map(|number| format!("server-{number}")).collect();
+    let mut node = Scripted::new(|settings| {
+        settings.members.extend(names.iter().map(|name| name.as_str().into()));
+    });
+    let link = node.accept(HELLO_OF_A);
+    let introduce = |node: &mut Scripted, from: u16, to: u16| {
+        for (number, name) in (from..to).zip(names.iter().skip(usize::from(from))) {
+            node.hear_message(link, &Message::Origin { number, server: name, incarnation: 5 });
+        }
+        // Other frames keep the link, and the alarm is looked for once a second.
+        for sent in 0..4 {
+            node.hear_message(link, &Message::Ping { sent, unix_ns: START_NS });
+            node.pass(Duration::from_millis(500));
+        }
+        let alarms = node.node.about(node.now()).alarms;
+        alarms.iter().any(|alarm| alarm.kind == "origins-half")
+    };
+    assert!(!introduce(&mut node, 0, 500));
+    assert!(introduce(&mut node, 500, 512));
+    assert_eq!(node.closing, []);
+}
+
+#[test]
+fn what_peers_sent_and_never_committed_and_tombstones_count_against_the_ceiling() {
+    for tombstone in [false, true] {
+        let mut node = Scripted::new(|settings| settings.ceiling.clients = 2);
+        let link = node.accept(HELLO_OF_A);
+        node.hear_message(link, &Message::Origin { number: 4, server: "A", incarnation: 7 });
+        for (sequence, key) in [(5, b"rkiwi".as_slice()), (6, b"rrhea")] {
+            node.hear_message(
+                link,
+                &Message::Entry {
+                    origin: 4,
+                    sequence,
+                    key,
+                    effective_ns: START_NS,
+                    received_ns: START_NS,
+                    tombstone,
+                    value: if tombstone { b"" } else { b"A +1+2 1700000000 +0.1" },
+                },
+            );
+        }
+        let Command::Iamat(emu) = Command::parse(b"IAMAT emu +1+2 1700000000") else { panic!() };
+        assert_eq!(node.node.handle_report(&emu, node.now()), None, "tombstones: {tombstone}");
+        assert_eq!(node.node.counters().turned_away, 1);
+    }
 }
