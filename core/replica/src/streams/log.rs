@@ -118,7 +118,18 @@ impl Log {
         cursor: Arrival,
         counts: impl Fn(KeyIx, Arrival) -> bool,
     ) -> Option<(Arrival, KeyIx)> {
-        self.all_after(cursor, counts).next()
+        let next = Arrival(cursor.max(self.trimmed).0.saturating_add(1));
+        if next > self.last {
+            return None;
+        }
+        // Most often it is the very next one, of a segment that is whole.
+        let found = self.segments.get(&(next.0 / self.size)).and_then(|segment| {
+            let (first, _) = segment.arrivals.first()?;
+            let place = usize::try_from(next.0.checked_sub(first.0)?).ok()?;
+            segment.arrivals.get(place).copied()
+        });
+        let is_next = |&(arrival, key): &(Arrival, KeyIx)| arrival == next && counts(key, arrival);
+        found.filter(is_next).or_else(|| self.all_after(cursor, counts).next())
     }
 
     /// All arrivals after `cursor` that count, in order.
