@@ -93,7 +93,8 @@ impl World {
         let flows = [Flow::new(rate), Flow::new(rate)];
         let lives = self.lines[line].lives_ns;
         let breaks_at = lives.map_or(u64::MAX, |lives| self.now_ns + lives);
-        self.wires.push(Wire { ends, flows, edge: line, ends_at: u64::MAX, breaks_at });
+        let lost = [None, None];
+        self.wires.push(Wire { ends, flows, lost, edge: line, ends_at: u64::MAX, breaks_at });
         self.note(|_| format!("link {ends:?}"));
         let one_parcel = rate.map_or(0, |rate| 2_000 * SECOND_NS / rate);
         let round_trip = 2 * self.plan.delay + Duration::from_nanos(2 * one_parcel);

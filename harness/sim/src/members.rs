@@ -1,9 +1,12 @@
 //! Servers that no config names any more, that announce that they leave, and that return.
 
-use crate::plan::Absence;
+use crate::plan::{Absence, Step};
+use crate::rank::{Rank, key_of, rank_of};
 use crate::report::Count;
 use crate::world::{SECOND_NS, World, name};
 use herd_replica::{Held, Replica};
+use std::rc::Rc;
+use std::time::Duration;
 
 /// A leaving server waits for so long until everything it holds is held by others.
 const LEAVES_WITHIN_NS: u64 = 5 * SECOND_NS;
@@ -88,6 +91,42 @@ impl World {
         Ok(())
     }
 
+    /// A process was killed: what it stored counts for peers until they notice.
+    pub(crate) fn remember_lost(&mut self, server: usize, replica: &Replica) {
+        let leaves = |(_, step): &(Duration, Step)| matches!(step, Step::Leave(_));
+        if !self.plan.steps.iter().any(leaves) {
+            return;
+        }
+        let keys = 0..self.oracle.keys();
+        let mut lost: Vec<_> = keys.map(|key| crate::oracle::stored(replica, key)).collect();
+        for record in replica.futures() {
+            if let Some((key, rank)) = key_of(record.key).zip(rank_of(&record))
+                && let Some(known) = lost.get_mut(key)
+            {
+                *known = (*known).max(Some(rank));
+            }
+        }
+        let lost: Rc<[Option<Rank>]> = lost.into();
+        for wire in &mut self.wires {
+            for (end, known) in wire.ends.iter().zip(&mut wire.lost) {
+                if end.server == server && end.open {
+                    *known = Some(Rc::clone(&lost));
+                }
+            }
+        }
+    }
+
+    /// Whether a peer that held this record was killed, and the server has not noticed yet.
+    fn died_unnoticed_with(&self, server: usize, key: usize, rank: Rank) -> bool {
+        self.wires.iter().any(|wire| {
+            let sides = wire.ends.iter().zip(wire.lost.iter().rev());
+            sides.filter(|(end, _)| end.server == server && end.open).any(|(_, lost)| {
+                let lost = lost.as_ref().and_then(|lost| lost.get(key).copied().flatten());
+                lost >= Some(rank)
+            })
+        })
+    }
+
     /// Whatever a server stores some other stores as well.
     fn check_held_without(&self, server: usize) -> Result<(), String> {
         let Some(replica) = &self.servers[server].replica else { return Ok(()) };
@@ -109,7 +148,10 @@ impl World {
                 is_honest && stores
             };
             let others = (0..self.plan.servers).filter(|&other| other != server);
-            if !others.into_iter().any(holds) && !crate::oracle::is_void(replica, key, &rank, now) {
+            if !others.into_iter().any(holds)
+                && !self.died_unnoticed_with(server, key, rank)
+                && !crate::oracle::is_void(replica, key, &rank, now)
+            {
                 return Err(format!(
                     "server {server} leaves, and no other has key {key}: {rank:?}"
                 ));

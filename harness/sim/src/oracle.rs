@@ -67,7 +67,7 @@ pub(crate) fn is_void(replica: &Replica, key: usize, rank: &Rank, now: Now) -> b
 }
 
 /// Whether a replica keeps this record, or a greater one, beside what it stores, until it is due.
-fn is_set_aside(replica: &Replica, key: usize, rank: &Rank) -> bool {
+pub(crate) fn is_set_aside(replica: &Replica, key: usize, rank: &Rank) -> bool {
     let bytes = key_bytes(key);
     replica.futures().any(|record| record.key == bytes && rank_of(&record) >= Some(*rank))
 }
@@ -81,6 +81,13 @@ pub(crate) fn stored(replica: &Replica, key: usize) -> Option<Rank> {
 pub(crate) fn visible(replica: &Replica, key: usize, now: Now) -> Option<Rank> {
     let record = replica.get(&key_bytes(key)).filter(|r| !replica.has_expired(r, now.unix))?;
     rank_of(&record)
+}
+
+/// Whether a replica stores a record that only a liar can have sent, and that is greater than this one.
+pub(crate) fn stores_forged(replica: &Replica, key: usize, rank: &Rank) -> bool {
+    let (least, bytes) = ((rank.effective_ns, rank.tombstone), key_bytes(key));
+    let known = replica.get(&bytes).filter(|record| rank_of(record).is_none());
+    known.is_some_and(|record| (record.effective_ns, record.tombstone) >= least)
 }
 
 impl Oracle {

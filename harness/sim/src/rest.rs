@@ -2,7 +2,7 @@
 
 use crate::oracle::{is_future, is_void, stored, visible};
 use crate::plan::{Absence, Time, Trouble, nanos};
-use crate::rank::Rank;
+use crate::rank::{Rank, key_bytes};
 use crate::report::Count;
 use crate::world::{SECOND_NS, START_NS, Sent, World, name};
 use herd_replica::{Origin, Replica};
@@ -13,6 +13,12 @@ const AGREES_WITHIN_NS: u64 = 600 * SECOND_NS;
 
 /// Between two looks at whether servers agree.
 const LOOKS_EVERY_NS: u64 = SECOND_NS / 4;
+
+/// A busy replica looks at its timers this often.
+const TICK_NS: u64 = SECOND_NS / 50;
+
+/// A walk that changes a key could look at so many others instead.
+const LOOKS_PER_CHANGE: u64 = 16;
 
 /// Under these keys all write once more.
 const LAST_KEYS: usize = 2000;
@@ -129,17 +135,60 @@ impl World {
         Ok(())
     }
 
-    /// Nothing is stored where clients are shown it before it is due.
-    fn check_due(&self) -> Result<(), String> {
+    /// Clients are shown nothing before it is due, and what is not due is set aside as soon as servers have walked over
+    /// all that they store.
+    fn check_due(&mut self) -> Result<(), String> {
+        let end = self.now_ns + self.walks_within_ns();
+        loop {
+            let Some((early, is_shown)) = self.early() else { return Ok(()) };
+            if is_shown || self.now_ns >= end {
+                return Err(early);
+            }
+            self.run_for(LOOKS_EVERY_NS)?;
+        }
+    }
+
+    /// A record that is stored before it is due though its place beside is free, and whether clients are shown it.
+    fn early(&self) -> Option<(String, bool)> {
+        let mut waits = None;
         for (server, replica) in self.honest() {
             let now = self.now(server);
-            let early =
-                |&key: &usize| stored(replica, key).is_some_and(|rank| is_future(&rank, now.unix));
-            if let Some(key) = (0..self.oracle.keys()).find(early) {
-                return Err(format!("server {server} shows key {key} before it is due"));
+            for key in 0..self.oracle.keys() {
+                let bytes = key_bytes(key);
+                if !stored(replica, key).is_some_and(|rank| is_future(&rank, now.unix)) {
+                    continue;
+                }
+                if replica.get(&bytes).is_some_and(|record| replica.is_shown(&record, now.unix)) {
+                    return Some((
+                        format!("server {server} shows key {key} before it is due"),
+                        true,
+                    ));
+                }
+                if replica.futures().all(|record| record.key != bytes) {
+                    let what = format!("server {server} stores key {key} before it is due");
+                    waits.get_or_insert((what, false));
+                }
             }
         }
-        Ok(())
+        waits
+    }
+
+    /// How long a walk over the largest table takes, after one that is under way.
+    fn walks_within_ns(&self) -> u64 {
+        let slots = self.honest().map(|(_, replica)| replica.places()).max().unwrap_or_default();
+        let walked = u64::from(self.plan.tuning.walked_max.max(1));
+        let ticks = u64::from(slots) * LOOKS_PER_CHANGE / walked + 2;
+        2 * ticks * TICK_NS
+    }
+
+    /// How long it takes until nothing is kept for a server that is gone.
+    fn lets_go_within_ns(&self) -> u64 {
+        let all_are_there = (0..self.plan.servers).all(|one| self.servers[one].replica.is_some());
+        let forgets = if all_are_there { 0 } else { self.forget_after_ns() };
+        let arrivals = self.honest().map(|(_, replica)| replica.census().arrivals as u64);
+        let ticks =
+            arrivals.max().unwrap_or(0) / self.plan.tuning.trimmed_segments_max.max(1) as u64;
+        forgets + ticks * TICK_NS + self.walks_within_ns()
     }
 
     pub(crate) fn agree(&mut self) -> Result<(), String> {
@@ -175,7 +224,7 @@ impl World {
     fn fall_silent(&mut self) -> Result<(), String> {
         self.know_who_is_there()?;
         let window = 2 * nanos(self.plan.tuning.compare_every).max(SECOND_NS);
-        let end = self.now_ns + AGREES_WITHIN_NS;
+        let end = self.now_ns + AGREES_WITHIN_NS + self.lets_go_within_ns();
         loop {
             self.sent = Sent::default();
             self.run_for(window)?;

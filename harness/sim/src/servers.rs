@@ -83,10 +83,9 @@ impl World {
 
     /// A process is killed.
     pub(crate) fn crash(&mut self, server: usize) {
-        if self.servers[server].replica.take().is_none() {
-            return;
-        }
+        let Some(replica) = self.servers[server].replica.take() else { return };
         self.report.count(Count::Crashes);
+        self.remember_lost(server, &replica);
         self.leave_directory(server);
         self.servers[server].renewal = None;
         self.oracle.end(server);

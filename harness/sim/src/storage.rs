@@ -1,7 +1,7 @@
 //! Starts from a disk, and what happens to disks.
 
 use crate::disk::{Directory, Writer};
-use crate::oracle::stored;
+use crate::oracle::{stored, stores_forged};
 use crate::plan::Trouble;
 use crate::report::Count;
 use crate::world::{World, name};
@@ -74,6 +74,7 @@ impl World {
             let stored = stored(replica, one.key);
             // A server whose clock was set back may have reissued it with a lesser time.
             let is_there = stored >= Some(one.rank)
+                || oracle.has_liar && stores_forged(replica, one.key, &one.rank)
                 || stored.is_some_and(|stored| stored.value == one.rank.value)
                 || oracle.is_excused(replica, one.key, &one.rank, now);
             if !is_there && !lost.contains(&one.key) {

@@ -1,6 +1,8 @@
 //! Connections between servers: bytes in order, delayed, a bounded number at a time, until they break.
 
+use crate::rank::Rank;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 /// A peer whose bytes stop is noticed after this.
 pub(crate) const DEAD_AFTER_NS: u64 = 1_500_000_000;
@@ -11,6 +13,8 @@ pub(crate) struct Wire {
     pub(crate) ends: [End; 2],
     /// What travels to each end.
     pub(crate) flows: [Flow; 2],
+    /// What the process at each end stored when it was killed: the other end may not have noticed yet.
+    pub(crate) lost: [Option<Rc<[Option<Rank>]>>; 2],
     /// Index of its edge.
     pub(crate) edge: usize,
     /// When an end that has not noticed the other's end will.
