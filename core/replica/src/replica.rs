@@ -264,6 +264,10 @@ impl Replica {
         if self.table.record(at).is_some_and(is_newer) {
             return false;
         }
+        // One that is due by now is shown as it is: by a clock that was set ahead it may seem to have expired.
+        if !self.table.future(at).is_some_and(|future| self.is_future(&future, now.unix)) {
+            return false;
+        }
         let Some(future) = self.take_future(at) else { return false };
         let record = future.with_key(key);
         let latest = now.unix.saturating_add(self.settings.future_skew_max).nanos();

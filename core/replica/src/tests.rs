@@ -364,6 +364,26 @@ fn a_record_of_the_future_is_hidden_until_it_is_due() {
 }
 
 #[test]
+fn a_clock_that_runs_ahead_makes_a_server_give_up_nothing_that_it_would_reissue() {
+    let mut room = Room::new(&["a"]);
+    room.ahead_s[0] = 300;
+    room.run(40);
+    room.say(0, b"k", b"x");
+    room.ahead_s[0] = 0;
+    room.run(1_000);
+    assert_eq!(room.replicas[0].futures().count(), 1);
+    room.ahead_s[0] = 365 * 86_400;
+    let now = room.now(0);
+    assert!(!room.replicas[0].reissue(b"k", now));
+    room.run(1_000);
+    room.ahead_s[0] = 0;
+    room.run(1_000);
+    let now = room.now(0);
+    assert!(room.replicas[0].reissue(b"k", now));
+    assert!(room.shows(0, b"k").is_some());
+}
+
+#[test]
 fn what_expires_is_hidden_at_once_and_erased_after_a_steady_while() {
     let short = |name: &str| Settings {
         expire_after: Some(Duration::from_mins(1)),
