@@ -506,6 +506,9 @@ impl Replica {
     fn drop_stream(&mut self, at: OriginIx) -> bool {
         self.links.forget_stream(at);
         let Some(stream) = self.streams.drop_stream(at) else { return true };
+        if self.table.extra_labels() > 0 {
+            self.walk.look_for_dead_labels();
+        }
         let is_settled = stream.log.len() == 0 && stream.seen <= stream.version;
         // What it labeled, only buckets carry from now on.
         self.unlabeled += u64::from(!is_settled);

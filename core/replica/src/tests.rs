@@ -476,6 +476,25 @@ fn restarts_leave_nothing_behind() {
 }
 
 #[test]
+fn labels_of_a_stream_that_ended_give_their_memory_back() {
+    let mut room = line();
+    room.run(3_000);
+    // A peer that is away for a short while keeps labels from being trimmed.
+    room.cut(1, 2);
+    for _ in 0..3 {
+        room.say(0, b"k", b"x");
+        room.run(20);
+        room.say(1, b"k", b"y");
+        room.run(20);
+    }
+    assert_eq!(room.replicas[1].census().labels, 1);
+    room.restart(0, false);
+    room.link(0, 1);
+    room.run(3_000);
+    assert_eq!(room.replicas[1].census().labels, 0);
+}
+
+#[test]
 fn lies_are_faults_and_change_nothing() {
     let mut room = line();
     room.say(0, b"k", b"x");

@@ -1,5 +1,5 @@
-//! Walks over the whole table, a little at a time: what has expired is erased, what is not due is set aside, and what
-//! has become due is shown.
+//! Walks over the whole table, a little at a time: what has expired is erased, what is not due is set aside, what has
+//! become due is shown, and labels of streams that were dropped give their memory back.
 //!
 //! Servers erase in steps of their records' lifetime, all at the same moments by the wall clock, so that between two
 //! steps their sums are the same though records expire all the time.
@@ -19,7 +19,8 @@ pub(crate) struct Walk {
     /// Reports, and tombstones, that were received up to then are erased.
     cutoffs_ns: (i64, i64),
     futures_next: KeyIx,
-    wants_futures: bool,
+    /// A walk is due whether anything has expired or not.
+    is_wanted: bool,
 }
 
 /// One walk over all slots.
@@ -36,7 +37,7 @@ impl Walk {
             pass: None,
             cutoffs_ns: (i64::MIN, i64::MIN),
             futures_next: KeyIx(0),
-            wants_futures: false,
+            is_wanted: false,
         }
     }
 
@@ -57,8 +58,13 @@ impl Walk {
 
     /// The clock was set: what is stored may not be due by it.
     pub(crate) fn look_for_futures(&mut self) {
-        self.wants_futures = true;
+        self.is_wanted = true;
         self.pass = None;
+    }
+
+    /// A stream was dropped: keys may still have labels of it.
+    pub(crate) fn look_for_dead_labels(&mut self) {
+        self.is_wanted = true;
     }
 }
 
@@ -90,7 +96,7 @@ impl Replica {
         let is_even = self.clock.even_for(now.instant) >= self.settings.tuning.erase_after
             || self.faults.make(Mutant::EraseAtOnce);
         let erases = is_even && reports > self.walk.cutoff_ns();
-        if erases || std::mem::take(&mut self.walk.wants_futures) {
+        if erases || std::mem::take(&mut self.walk.is_wanted) {
             let erase = erases.then_some((reports, tombstones));
             self.walk.pass = Some(Pass { next: 0, erase });
         }
@@ -98,6 +104,8 @@ impl Replica {
 
     /// True if the key has changed.
     fn look_at(&mut self, key: KeyIx, erase: Option<(i64, i64)>, now: Now) -> bool {
+        let streams = &self.streams;
+        self.table.drop_dead_labels(key, |label| streams.is_live(label));
         let Some(record) = self.table.record(key) else { return false };
         if self.is_future(&record, now.unix) {
             let is_aside = self.table.demote(key);

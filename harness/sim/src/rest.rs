@@ -414,7 +414,7 @@ fn check_census(replica: &Replica, segment: u64) -> Result<(), String> {
     let census = replica.census();
     let keys = census.keys as u64;
     let slack = SEGMENTS_MAX * segment * census.streams as u64;
-    let is_bounded = census.labels as u64 <= slack.max(keys)
+    let is_bounded = census.labels as u64 <= slack
         && census.arrivals as u64 <= 3 * keys + slack
         && census.changes as u64 <= 3 * keys + 4 * segment.max(1024);
     if is_bounded { Ok(()) } else { Err(format!("keeps too much at rest: {census:?}")) }

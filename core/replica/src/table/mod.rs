@@ -463,6 +463,13 @@ impl Table {
         self.drop_extra(key, |label| label.origin == origin && label.arrival == arrival);
     }
 
+    /// Labels that no longer count give their slots back, but for the one that is kept with the record.
+    pub(crate) fn drop_dead_labels(&mut self, key: KeyIx, is_live: impl Fn(&Label) -> bool) {
+        if self.extras_used > 0 {
+            while self.drop_extra(key, |label| !is_live(label)).is_some() {}
+        }
+    }
+
     /// Takes the label of one stream from a key, and returns its arrival if it counted.
     fn retire(
         &mut self,
