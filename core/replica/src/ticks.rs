@@ -119,7 +119,7 @@ impl Replica {
             return;
         }
         self.busy = true;
-        if now.instant.since(stream.progressed) < silent_after
+        if now.instant.since(stream.moved) < silent_after
             || self.faults.make(Mutant::SilenceIgnored)
         {
             return;

@@ -180,7 +180,8 @@ impl<S: Sink> Out<'_, S> {
             return Promise::Held;
         }
         let silent_after = self.settings.tuning.silent_after;
-        let is_moving = self.now.instant.since(stream.progressed) < silent_after;
+        // What is sent again is no movement: a comparison that waited for it would be the last one.
+        let is_moving = self.now.instant.since(stream.moved) < silent_after;
         // One that the other side takes for ended it does not ask for, here or elsewhere.
         let is_asked_for = self.link.subscriptions.contains(label.origin);
         if is_asked_for && label.sequence <= stream.version || is_moving {

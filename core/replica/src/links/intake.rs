@@ -469,6 +469,7 @@ impl Replica {
             return Ok(());
         }
         stream.version = to;
+        stream.moved = now.instant;
         stream.seen = stream.seen.max(to);
         stream.behind_since = None;
         stream.silence_compared = false;

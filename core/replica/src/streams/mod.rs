@@ -34,8 +34,10 @@ pub(crate) struct Stream {
     pub(crate) upstreams: Vec<LinkId>,
     /// The link that last brought something new of it.
     pub(crate) first_from: Option<LinkId>,
-    /// When something of it last arrived, or its version last moved.
+    /// When something of it last arrived, known before or not, or it was asked for.
     pub(crate) progressed: Instant,
+    /// When something new of it last arrived, or its version last moved.
+    pub(crate) moved: Instant,
     /// Since when some peer has been ahead.
     pub(crate) behind_since: Option<Instant>,
     /// Buckets were compared because it fell silent before all that arrived was committed.
@@ -108,6 +110,7 @@ impl Streams {
             upstreams: Vec::new(),
             first_from: None,
             progressed: now,
+            moved: now,
             behind_since: None,
             silence_compared: false,
             lag: Lag::default(),
@@ -154,6 +157,7 @@ impl Streams {
         let Some(stream) = self.get_mut(label.origin) else { return };
         stream.seen = stream.seen.max(label.sequence);
         stream.progressed = now;
+        stream.moved = now;
         stream.silence_compared = false;
         let counts = |key, arrival| table.bears(key, label.origin, arrival).is_some();
         stream.log.append(key, label.sequence, counts);
