@@ -17,6 +17,7 @@
     reason = "plans are tables of small random numbers, and name only the kinds that differ"
 )]
 
+mod arrivals;
 mod broadcast;
 mod chance;
 mod disk;

@@ -1,5 +1,6 @@
 //! Parcels: what replicas send, what arrives, and what replicas ask for.
 
+use crate::arrivals::Arrival;
 use crate::liar;
 use crate::plan::{Absence, nanos};
 use crate::report::Count;
@@ -67,7 +68,11 @@ impl World {
                     return Ok(());
                 }
                 let Some(replica) = &mut self.servers[server].replica else { return Ok(()) };
+                let arrival = Arrival::of(&message, replica);
                 replica.handle(LinkId(link), &message, now);
+                if let Some(arrival) = arrival {
+                    self.check_arrival(server, LinkId(link), &arrival)?;
+                }
             }
         }
         self.touched(server)?;
