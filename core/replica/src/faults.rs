@@ -78,8 +78,8 @@ pub enum Mutant {
 
 #[cfg(feature = "mutants")]
 impl Mutant {
-    /// Those that histories must find.
-    pub const ALL: [Self; 27] = [
+    /// All of them: histories must find each.
+    pub const ALL: [Self; 32] = [
         Self::CommitEarlyInTail,
         Self::CommitEarlyInScan,
         Self::AdvanceOnEntry,
@@ -97,26 +97,21 @@ impl Mutant {
         Self::RaiseLate,
         Self::RaisePartial,
         Self::LinkUpNotCompared,
+        Self::SilenceIgnored,
+        Self::HintForgotten,
         Self::BucketDoneEarly,
         Self::EndedKept,
+        Self::EndedDropped,
         Self::IncarnationKept,
+        Self::DuplicateAheadEnds,
         Self::CommitUnheard,
         Self::WakeForgotten,
         Self::UnsubscribeNever,
         Self::BehindIgnored,
         Self::FutureShown,
+        Self::FutureDropped,
         Self::EraseAtOnce,
         Self::JournaledEarly,
-    ];
-
-    /// Those that cost time or payloads alone: comparisons make good what they spoil, sooner or later, and no history
-    /// holds a bound on that yet.
-    pub const HEALED: [Self; 5] = [
-        Self::SilenceIgnored,
-        Self::HintForgotten,
-        Self::EndedDropped,
-        Self::DuplicateAheadEnds,
-        Self::FutureDropped,
     ];
 }
 

@@ -111,9 +111,8 @@ fn kind(name: &str) -> Result<Kind, String> {
 }
 
 fn mutant(name: &str) -> Result<Mutant, String> {
-    let found = all_mutants().find(|mutant| format!("{mutant:?}") == name);
-    found
-        .ok_or_else(|| format!("no such mutant; there are {:?}", all_mutants().collect::<Vec<_>>()))
+    let found = Mutant::ALL.into_iter().find(|mutant| format!("{mutant:?}") == name);
+    found.ok_or_else(|| format!("no such mutant; there are {:?}", Mutant::ALL))
 }
 
 /// Prints whole histories that fail.
@@ -210,9 +209,4 @@ fn kill_mutants(arguments: &Arguments) -> ExitCode {
     }
     println!("{} mutants, {living} not found", mutants.len());
     if living == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Those that histories must find, and those that they may not.
-fn all_mutants() -> impl Iterator<Item = Mutant> {
-    Mutant::ALL.into_iter().chain(Mutant::HEALED)
 }

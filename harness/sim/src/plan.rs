@@ -132,11 +132,13 @@ pub enum Kind {
     Faulty,
     /// Two processes of one name.
     Twins,
+    /// One server dies in the middle of what it says, and the others must not take long.
+    Prompt,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Mixed,
         Self::FewKeys,
         Self::ManyKeys,
@@ -151,6 +153,7 @@ impl Kind {
         Self::Members,
         Self::Faulty,
         Self::Twins,
+        Self::Prompt,
     ];
 }
 

@@ -74,6 +74,7 @@ counts! {
     OriginsEnded "origins ended",
     Repaired "repairs (lawful ones)",
     QuietChecks "rests at which nothing more was sent",
+    PromptRests "rests that came soon after a server died",
     ExactChecks "rests after which each write was sent N-1 times",
     FutureRests "rests at which records of the future came due",
 }

@@ -1,7 +1,7 @@
 //! The end of a history: everything is healed, and then all servers must agree, and fall silent.
 
 use crate::oracle::{is_future, is_void, stored, visible};
-use crate::plan::{Absence, Time, Trouble, nanos};
+use crate::plan::{Absence, Kind, Time, Trouble, nanos};
 use crate::rank::{Rank, key_bytes};
 use crate::report::Count;
 use crate::world::{SECOND_NS, START_NS, Sent, World, name};
@@ -10,6 +10,10 @@ use std::time::Duration;
 
 /// Whatever is slow takes its time, but ends.
 const AGREES_WITHIN_NS: u64 = 600 * SECOND_NS;
+
+/// How long it takes at most, on fast links, until what a dead server said to some is known to all: that its links are
+/// lost is noticed, streams are asked for elsewhere, silence is noticed, and buckets are compared hop by hop.
+const PROMPT_NS: u64 = 20 * SECOND_NS;
 
 /// Between two looks at whether servers agree.
 const LOOKS_EVERY_NS: u64 = SECOND_NS / 4;
@@ -32,6 +36,9 @@ impl World {
         let floors = self.floors();
         if self.plan.has_liar() {
             return self.go_on_with_a_liar();
+        }
+        if self.plan.kind == Kind::Prompt {
+            return self.be_prompt(&floors);
         }
         self.agree()?;
         self.run_for(LOOKS_EVERY_NS)?;
@@ -191,8 +198,33 @@ impl World {
         forgets + ticks * TICK_NS + self.walks_within_ns()
     }
 
+    /// What a server said before it died is the same everywhere soon, and then nothing is sent any more.
+    fn be_prompt(&mut self, floors: &[Option<Rank>]) -> Result<(), String> {
+        self.agree_within(PROMPT_NS)?;
+        self.check_floors(floors)?;
+        self.check_kept()?;
+        let end = self.now_ns + PROMPT_NS;
+        loop {
+            self.sent = Sent::default();
+            self.run_for(2 * SECOND_NS)?;
+            let sent = self.sent;
+            if sent.entries + sent.others + sent.watermarks == 0 {
+                self.report.count(Count::PromptRests);
+                // What was under way may have come after all were the same.
+                return self.difference().map_or(Ok(()), |what| Err(format!("not soon, {what}")));
+            }
+            if self.now_ns >= end {
+                return Err(format!("not silent soon: in 2 s {sent:?}"));
+            }
+        }
+    }
+
     pub(crate) fn agree(&mut self) -> Result<(), String> {
-        let end = self.now_ns + AGREES_WITHIN_NS;
+        self.agree_within(AGREES_WITHIN_NS)
+    }
+
+    fn agree_within(&mut self, span_ns: u64) -> Result<(), String> {
+        let end = self.now_ns + span_ns;
         loop {
             let Some(difference) = self.difference() else { return Ok(()) };
             if self.now_ns >= end {

@@ -2,13 +2,17 @@
 
 use crate::chance::Chance;
 use crate::graph;
-use crate::plan::{Absence, DiskPlan, Fsync, Kind, Lifetime, Plan, Step, Time, Trouble, nanos};
+use crate::plan::{
+    Absence, DiskPlan, Edge, Fsync, Kind, Lifetime, Plan, Step, Time, Trouble, nanos,
+};
 use crate::tuning::random_tuning;
+use herd_replica::Tuning;
 use std::time::Duration;
 
 /// Kinds by how often they are chosen, of the sum of all.
-const WEIGHTS: [(Kind, u64); 14] = [
-    (Kind::Mixed, 300),
+const WEIGHTS: [(Kind, u64); 15] = [
+    (Kind::Prompt, 60),
+    (Kind::Mixed, 240),
     (Kind::FewKeys, 80),
     (Kind::ManyKeys, 20),
     (Kind::Cuts, 90),
@@ -80,13 +84,71 @@ impl Plan {
             steps: Vec::new(),
         };
         let workload = Workload::of(&mut plan, chance);
-        plan.vary(chance);
+        if kind == Kind::Prompt {
+            plan.make_prompt(chance);
+        } else {
+            plan.vary(chance);
+        }
         workload.fill(&mut plan, chance);
+        plan.say_last_words(chance);
         if plan.has_clocks() {
             // What is wrong for a shorter time than this erases nothing; histories are shorter.
             plan.tuning.erase_after = Duration::from_mins(10);
         }
         plan
+    }
+
+    /// One server dies at the end, and nothing that only passes time brings what it said to some: neither comparisons
+    /// by the clock nor the end of its silence.
+    fn make_prompt(&mut self, chance: &mut Chance) {
+        self.servers = [3, 4, 4, 4, 5, 6][chance.index(6)];
+        self.skews_s = vec![0; self.servers];
+        self.disks = vec![None; self.servers];
+        self.edges = (0..self.servers)
+            .map(|one| Edge { ends: (one, (one + 1) % self.servers), rate: None, lives: None })
+            .collect();
+        if chance.per_mille(300) {
+            self.edges = graph::edges(self.servers, chance);
+        }
+        let spare = |&one: &usize| self.is_connected_without(Some(one));
+        let dies = (0..self.servers).filter(spare).nth(chance.index(self.servers));
+        let dies = dies.or_else(|| (0..self.servers).find(spare));
+        self.absent = dies.map(|dies| (dies, Absence::Dead));
+        // What is near by few links may be far by time.
+        let slow = chance.index(self.edges.len());
+        if let Some(Edge { ends: (a, b), rate, .. }) = self.edges.get_mut(slow)
+            && Some(*a) != dies
+            && Some(*b) != dies
+        {
+            *rate = Some(10_000);
+        }
+        self.window = [1, 2, 8][chance.index(3)];
+        self.parcel = [1, 2][chance.index(2)];
+        self.delay = [ms(3), ms(40)][chance.index(2)];
+        self.redundancy = [1, 1, 1, 2][chance.index(4)];
+        self.forget_after = Duration::from_mins(10);
+        self.tuning = Tuning {
+            scan_arrivals_min: self.tuning.scan_arrivals_min,
+            segment_arrivals: self.tuning.segment_arrivals,
+            turn_messages: self.tuning.turn_messages,
+            history_max: self.tuning.history_max,
+            compare_every: Duration::from_mins(10),
+            ..Tuning::default()
+        };
+    }
+
+    /// The server that is going to die says more than it can end.
+    fn say_last_words(&mut self, chance: &mut Chance) {
+        let Some((server, Absence::Dead)) = self.absent.filter(|_| self.kind == Kind::Prompt)
+        else {
+            return;
+        };
+        let keys = 1 + chance.index(16);
+        self.steps.push((ms(2_000), Step::Burst { server, keys }));
+        // About when the last of it is on its way.
+        let parcels = (keys / self.parcel / self.window).max(1) as u64;
+        let cut_off = nanos(self.delay) / 2 * parcels * (50 + chance.below(100)) / 100;
+        self.steps.push((Duration::from_nanos(cut_off), Step::Crash(server)));
     }
 
     /// What may be in any history, and is in those of its own kind.
@@ -241,6 +303,13 @@ impl Workload {
                 plan.forget_after = ms([3_000, 8_000][chance.index(2)]);
             }
             Kind::Faulty => {}
+            Kind::Prompt => {
+                workload.keys = [1, 3, 8, 12][chance.index(4)];
+                workload.steps = 1 + chance.below(15);
+                workload.lulls = 0;
+                workload.has_wrong_phones = false;
+                *rates = Rates { forgets: 60, bursts: 100, roaming: 100, ..Rates::default() };
+            }
             Kind::Twins => {
                 rates.twins = 80;
                 workload.pause = workload.pause.max(ms(30));
