@@ -54,6 +54,10 @@ pub enum Mutant {
     EndedKept,
     /// Takes entries of an ended origin for nothing.
     EndedDropped,
+    /// Keeps the labels of streams that were dropped.
+    DeadLabelsKept,
+    /// Takes what is sent again for movement of its stream.
+    ResentMoves,
     /// Starts again under its old incarnation.
     IncarnationKept,
     /// Ends a subscription for a duplicate though the peer is ahead.
@@ -79,7 +83,7 @@ pub enum Mutant {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them: histories must find each.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::CommitEarlyInTail,
         Self::CommitEarlyInScan,
         Self::AdvanceOnEntry,
@@ -102,6 +106,8 @@ impl Mutant {
         Self::BucketDoneEarly,
         Self::EndedKept,
         Self::EndedDropped,
+        Self::DeadLabelsKept,
+        Self::ResentMoves,
         Self::IncarnationKept,
         Self::DuplicateAheadEnds,
         Self::CommitUnheard,

@@ -506,7 +506,7 @@ impl Replica {
     fn drop_stream(&mut self, at: OriginIx) -> bool {
         self.links.forget_stream(at);
         let Some(stream) = self.streams.drop_stream(at) else { return true };
-        if self.table.extra_labels() > 0 {
+        if self.table.extra_labels() > 0 && !self.faults.make(Mutant::DeadLabelsKept) {
             self.walk.look_for_dead_labels();
         }
         let is_settled = stream.log.len() == 0 && stream.seen <= stream.version;

@@ -44,6 +44,7 @@ impl World {
         self.run_for(LOOKS_EVERY_NS)?;
         self.check_floors(&floors)?;
         self.check_due()?;
+        self.check_labels()?;
         self.check_kept()?;
         // The rest takes long; the histories are many.
         if self.chance.per_mille(120) {
@@ -178,6 +179,22 @@ impl World {
             }
         }
         waits
+    }
+
+    /// Each label counts, and so stands in a log, once streams that have ended were walked over.
+    fn check_labels(&mut self) -> Result<(), String> {
+        let end = self.now_ns + AGREES_WITHIN_NS;
+        loop {
+            let dead = self
+                .honest()
+                .map(|(server, replica)| (server, replica.census()))
+                .find(|(_, census)| census.labels > census.arrivals);
+            let Some((server, census)) = dead else { return Ok(()) };
+            if self.now_ns >= end {
+                return Err(format!("server {server} keeps labels of no stream: {census:?}"));
+            }
+            self.run_for(LOOKS_EVERY_NS)?;
+        }
     }
 
     /// How long a walk over the largest table takes, after one that is under way.
