@@ -67,9 +67,15 @@ impl World {
         if is_future(rank, now.unix) && is_overtaken || is_ahead_by(AHEAD_MAX) {
             return Ok(());
         }
-        // What a version counts already may have been given up, or issued again, by clocks that were wrong.
+        // What a version counts already may have lost to what has expired since, or been given up, or issued again, by
+        // clocks that were wrong.
         let is_known = entries == Some(replica.stats().entries);
-        if is_known && (self.plan.has_clocks() || has_equal_twins(&self.plan)) {
+        let may_be_gone = || {
+            self.plan.has_clocks()
+                || has_equal_twins(&self.plan)
+                || self.oracle.is_excused(replica, key, rank, now)
+        };
+        if is_known && may_be_gone() {
             return Ok(());
         }
         if replica.comparisons().links.iter().all(|&(open, _)| open != link) {
