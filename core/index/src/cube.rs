@@ -90,6 +90,19 @@ impl Cell {
         Self { low: AXES.map(|axis| self.low[axis] & !reach[axis]), reach }
     }
 
+    /// The spots that two cells share, which is a cell too; none if there are none.
+    #[inline]
+    pub(crate) fn common(&self, other: &Self) -> Option<Self> {
+        let apart = AXES.map(|axis| {
+            (self.low[axis] ^ other.low[axis]) & !(self.reach[axis] | other.reach[axis])
+        });
+        // Of two sides that overlap one contains the other, so the higher beginning is that of the shorter.
+        (apart[0] | apart[1] | apart[2] == 0).then(|| Self {
+            low: AXES.map(|axis| self.low[axis].max(other.low[axis])),
+            reach: AXES.map(|axis| self.reach[axis].min(other.reach[axis])),
+        })
+    }
+
     /// The smallest cell around some spots; none around none.
     pub(crate) fn around_all(spots: impl IntoIterator<Item = Spot>) -> Option<Self> {
         let mut spots = spots.into_iter();

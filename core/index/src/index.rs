@@ -2,7 +2,7 @@
 
 use crate::area::{Area, Everywhere, Walk};
 use crate::cube::Spot;
-use crate::nearest::Near;
+use crate::nearest::{Everyone, Filter, Found, Near, Search};
 use crate::parts::{CHUNK, CROWD_MIN, Entry, PILE};
 use crate::slab::NONE;
 use crate::tree::Tree;
@@ -161,7 +161,24 @@ impl<K: Key> Index<K> {
     /// The `count` nearest within `radius_m` metres along the earth's surface, by distance and then
     /// by key. None if the radius is negative or not a number; any size of radius costs the same.
     pub fn nearest(&self, centre: Point, radius_m: f64, count: usize) -> Vec<Near<K>> {
-        self.tree.nearest(centre, radius_m, count)
+        let mut search = Search::new(centre, radius_m, count);
+        self.advance(&mut search, &Everyone, usize::MAX);
+        self.found(search).near
+    }
+
+    /// Continues a search among the keys that `filter` accepts, until it has visited some `visits` entries more: up to
+    /// a leaf (128) beyond. True if the search is complete.
+    ///
+    /// All steps together visit each entry at most once, and none that is certainly too far away when its turn comes,
+    /// so their cost is linear in what lies around the point.
+    pub fn advance(&self, search: &mut Search<K>, filter: &impl Filter<K>, visits: usize) -> bool {
+        self.tree.advance(search, filter, visits)
+    }
+
+    /// The result of a search that is complete. Keys that moved during the search are found at their present points,
+    /// or not at all if they are gone or now lie beyond [`Found::end`].
+    pub fn found(&self, search: Search<K>) -> Found<K> {
+        search.found(|key| self.get(key))
     }
 
     /// Shows `visit` every key in an area with its point, in no order, until it breaks.

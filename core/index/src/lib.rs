@@ -44,6 +44,6 @@ mod tree;
 pub use area::Area;
 pub use circle::Circle;
 pub use index::{Index, Key};
-pub use nearest::Near;
+pub use nearest::{Everyone, Filter, Found, Near, Search};
 pub use polygon::{Polygon, PolygonError, VERTICES_MAX};
 pub use rect::{Rect, RectError};

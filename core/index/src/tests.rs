@@ -6,3 +6,4 @@ mod model;
 mod points;
 mod random;
 mod special;
+mod steps;

@@ -172,6 +172,16 @@ impl<K: Key> Tree<K> {
         node.half(usize::from(node.halves[1] == link))
     }
 
+    /// The cell of all that may be below a link, whatever it leads to.
+    pub(crate) fn region_of(&self, link: Link) -> Cell {
+        let above = match link.below() {
+            Below::Node(at) => self.nodes[at].above,
+            Below::Leaf(at) => self.leaves[at].above,
+            Below::Crowd(at) => self.crowds[at].above,
+        };
+        self.region(above, link)
+    }
+
     /// Adds an entry to a leaf that has room.
     fn push(&mut self, leaf_at: u32, entry: Entry<K>) {
         let leaf = &mut self.leaves[leaf_at];

@@ -34,6 +34,10 @@ impl Both {
         assert_eq!(self.index.len(), self.list.len());
     }
 
+    pub(super) fn list(&self) -> &BTreeMap<u32, Point> {
+        &self.list
+    }
+
     pub(super) fn check(&self) {
         invariants::check(&self.index);
         for (&key, &point) in &self.list {
