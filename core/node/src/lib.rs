@@ -40,7 +40,7 @@ pub use membership::Relinked;
 pub use memory::Recovery;
 #[cfg(feature = "mutants")]
 pub use mutants::Mutant;
-pub use nearby::Nearby;
+pub use nearby::{Nearby, NearestSearch, NearestStep};
 pub use node::{Ceiling, Located, Node, Relayed, Settings};
 pub use output::{CloseReason, Event, Output, Refusal};
 pub use peers::{DialRole, PeerId, PeerSettings, PeerState, PeerStatus, Readiness};

@@ -6,6 +6,7 @@ mod clocks;
 mod herd;
 mod links;
 mod membership;
+mod nearby;
 mod random;
 mod replay;
 mod rivals;

@@ -109,7 +109,7 @@ impl Scripted {
         reasons
     }
 
-    fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         while let Some(output) = self.node.poll_output() {
             match output {
                 Output::Event(event) => self.events.push(event),

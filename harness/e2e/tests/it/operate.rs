@@ -421,6 +421,34 @@ fn who_is_heard_of_no_more_is_shown_by_no_one() {
 }
 
 #[test]
+fn who_is_near_is_told_from_behind_very_many_who_have_expired() {
+    /// More than one step of a search passes over.
+    const GONE: usize = 20_000;
+    let herd = Plan::one("Hill").variable(EXPIRE_AFTER, "3s").start();
+    let mut client = herd.client("Hill");
+    for first in (0..GONE).step_by(500) {
+        let line = |at| format!("IAMAT gone-{at} +0.{at:06}+2 1520023934\n");
+        let lines: Vec<_> = (first..first + 500).map(line).collect();
+        client.send(lines.concat());
+        (0..500).for_each(|_| drop(client.line()));
+    }
+    wait_until("all of them have expired", || {
+        let last = format!("gone-{}", GONE - 1);
+        herd.client("Hill").locate(&last).is_none()
+    });
+    let mut time = 1_520_023_934;
+    // On a busy machine it may have expired too before the answer comes.
+    wait_until("the one who stays is found", || {
+        time += 1;
+        client.report(&format!("IAMAT stays +0.5+2 {time}"));
+        let near = herd.get("Hill", "/nearby?at=+0+2&radius=1000&count=5");
+        let document: Value = serde_json::from_str(&near.body).unwrap();
+        let found = document["nearby"].as_array().unwrap().iter();
+        found.map(|one| one["client"].as_str().unwrap()).collect::<Vec<_>>() == ["stays"]
+    });
+}
+
+#[test]
 fn who_is_near_is_told_at_any_server_and_follows_whoever_moves_or_is_forgotten() {
     let herd = Plan::line(&["Hill", "Jaquez"]).start();
     let mut client = herd.client("Hill");

@@ -6,6 +6,7 @@
 
 use crate::dump::{CHUNK_BYTES, NAMES_BYTES_MAX, Names, write_at, write_lines};
 use crate::host::Host;
+use crate::http::pace::Pace;
 use axum::body::{Body, Bytes};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
@@ -17,21 +18,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::{JoinError, spawn_blocking, yield_now};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::timeout;
 
 /// Looked at in one go, under the node's lock: some tens of microseconds, as are [`LINES_A_SLICE`].
 const PLACES_A_SLICE: u32 = 512;
 
 /// See [`PLACES_A_SLICE`]; a line takes more.
 const LINES_A_SLICE: usize = 64;
-
-/// So long it works, and then rests: whoever always works is stopped by the system at any moment, and mostly
-/// while it holds the lock, for which all others then wait.
-const WORKS: Duration = Duration::from_millis(1);
-
-/// As short as the runtime can.
-const RESTS: Duration = Duration::from_millis(1);
 
 /// Chunks that wait for whoever reads the dump.
 const CHUNKS_WAITING: usize = 2;
@@ -100,24 +94,9 @@ impl Chunks {
     }
 }
 
-/// When to rest.
-struct Pace {
-    rested: Instant,
-}
-
-impl Pace {
-    async fn keep(&mut self) {
-        if self.rested.elapsed() < WORKS {
-            return yield_now().await;
-        }
-        sleep(RESTS).await;
-        self.rested = Instant::now();
-    }
-}
-
 async fn tell_all(host: &Host, chunks: &Chunks) -> Result<(), CutShort> {
     let mut from = None;
-    let mut pace = Pace { rested: Instant::now() };
+    let mut pace = Pace::start();
     loop {
         let names = collect(host, from, &mut pace).await?;
         let mut lines = Vec::with_capacity(CHUNK_BYTES);

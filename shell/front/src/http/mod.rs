@@ -10,6 +10,7 @@ mod load;
 mod metrics;
 mod nearby;
 mod operate;
+mod pace;
 mod status;
 
 pub use leave::{LeaveOutcome, LeaveWish};

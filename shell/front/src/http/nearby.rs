@@ -1,15 +1,18 @@
 //! `GET /nearby?at=+34.06-118.44&radius=5&count=20`: who is near a point, nearest first, JSON.
 //!
-//! The answer is of one moment, and calculated under the node's lock like any other: some microseconds, whatever the
-//! radius, and a bounded number of clients. It is printed afterwards.
+//! The search runs under the node's lock, as a rule in one step of some microseconds, whatever the radius. Where many
+//! clients around the point have expired it takes more steps, between which the lock is free. The answer is printed
+//! afterwards.
 
 use crate::host::Host;
+use crate::http::pace::Pace;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Json, Response};
 use herd_geo::{EARTH_RADIUS_M, Point};
-use herd_node::Nearby;
+use herd_node::{Nearby, NearestSearch, NearestStep};
 use serde::Serialize;
 use serde_json::json;
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 /// Clients in one answer at most: what is copied under the lock stays below half a millisecond.
@@ -42,6 +45,14 @@ struct Copied {
 }
 
 impl Copied {
+    fn of(clients: &[Nearby<'_>]) -> Self {
+        let mut copied = Self::default();
+        for near in clients {
+            copied.push(near);
+        }
+        copied
+    }
+
     fn push(&mut self, near: &Nearby<'_>) {
         let Nearby { client, report, distance_m } = near;
         let ends = [*client, report.location, report.time, report.server].map(|field| {
@@ -74,18 +85,14 @@ struct Question {
     count: usize,
 }
 
-pub(super) fn nearby(host: &Host, uri: &Uri) -> Response {
+pub(super) async fn nearby(host: &Host, uri: &Uri) -> Response {
     let question = match Question::parse(uri.query().unwrap_or_default()) {
         Ok(question) => question,
         Err(why) => return refuse(StatusCode::BAD_REQUEST, &why),
     };
     let Question { at, radius_m, count } = question;
     let begun = Instant::now();
-    let copied = host.enter(|node, now| {
-        let mut copied = Copied::default();
-        node.nearest(at, radius_m, count, now)?.iter().for_each(|near| copied.push(near));
-        Some(copied)
-    });
+    let copied = search(host, NearestSearch::new(at, radius_m, count)).await;
     let took_ms = begun.elapsed().as_secs_f64() * 1000.0;
     let Some(copied) = copied else {
         let why = "this server has just started, and is still reading where everyone is; ask again";
@@ -94,6 +101,22 @@ pub(super) fn nearby(host: &Host, uri: &Uri) -> Response {
     // How long it took without reading and printing, as browsers and benches understand it.
     let timing = [("server-timing", format!("nearby;dur={took_ms:.4}"))];
     (timing, Json(copied.answer())).into_response()
+}
+
+/// None while the server does not know yet where its clients are.
+async fn search(host: &Host, mut search: NearestSearch) -> Option<Copied> {
+    let mut pace = Pace::start();
+    loop {
+        let step = host.enter(|node, now| match node.nearest(&mut search, now) {
+            NearestStep::Recovering => ControlFlow::Break(None),
+            NearestStep::Unfinished => ControlFlow::Continue(()),
+            NearestStep::Found(clients) => ControlFlow::Break(Some(Copied::of(&clients))),
+        });
+        if let ControlFlow::Break(copied) = step {
+            return copied;
+        }
+        pace.keep().await;
+    }
 }
 
 fn refuse(code: StatusCode, why: &str) -> Response {

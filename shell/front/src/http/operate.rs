@@ -40,7 +40,7 @@ pub(super) fn routes(may: MayOperate, wishes: mpsc::Sender<LeaveWish>) -> Router
         .route("/dump", get(async move |State(host): State<Arc<Host>>| dumps.answer(host)))
         .route(
             "/nearby",
-            get(async |State(host): State<Arc<Host>>, uri: Uri| nearby::nearby(&host, &uri)),
+            get(async |State(host): State<Arc<Host>>, uri: Uri| nearby::nearby(&host, &uri).await),
         )
         .route(
             "/load",
