@@ -36,10 +36,10 @@ const BATCH_EVERY: Duration = Duration::from_micros(60 * BATCH_LINES as u64);
 /// Bytes that the journal writer takes in one go.
 const JOURNAL_BYTES: usize = 32 * 1024;
 /// Bytes that are taken for a link, or read from it, in one go.
-const SENT_BYTES: usize = 64 * 1024;
-const RECEIVED_BYTES: usize = 16 * 1024;
+const SENT_BYTES: usize = 32 * 1024;
+const RECEIVED_BYTES: usize = 8 * 1024;
 /// Places read in one go after a start.
-const PLACES: u32 = 512;
+const PLACES: u32 = 256;
 /// The most clients that a question about neighborhoods may ask for.
 const NEAREST: usize = 1000;
 /// Both as short as phases of this measure need them.
@@ -175,7 +175,7 @@ impl World {
         self.hill.close_journal(disk);
         let (mut node, _journal) = recovery.finish();
         ensure!(node.clients() == self.clients, "{} clients recovered", node.clients());
-        let mut places = Holds::new("recovered", "512 places");
+        let mut places = Holds::new("recovered", "256 places");
         while places.hold(&mut node, |node| node.learn_places(PLACES)) {}
         self.add(places);
         Ok(())
@@ -184,11 +184,11 @@ impl World {
     /// An empty server takes everything over, while clients go on at the full one.
     fn catch_up(&mut self) -> Result<()> {
         let mut calls = [
-            ("full peer", "64 KB sent"),
-            ("full peer", "16 KB received"),
+            ("full peer", "32 KB sent"),
+            ("full peer", "8 KB received"),
             ("full peer", "timers"),
-            ("empty peer", "64 KB sent"),
-            ("empty peer", "16 KB received"),
+            ("empty peer", "32 KB sent"),
+            ("empty peer", "8 KB received"),
             ("empty peer", "timers"),
         ]
         .map(|(phase, call)| Holds::new(phase, call));
