@@ -86,6 +86,28 @@ fn what_happens_is_counted() {
 }
 
 #[test]
+fn holds_of_the_lock_are_counted_by_how_long_they_took() {
+    const HOLDS: &str = "geoherd_lock_hold_seconds";
+    let herd = Plan::one("Hill").start();
+    let before = herd.metrics("Hill");
+    let mut client = herd.client("Hill");
+    // Each waits for its answer, so each is a hold of its own.
+    for number in 0..20 {
+        client.report(&format!("IAMAT kiwi +1+2 15200239{number:02}"));
+    }
+    let after = herd.metrics("Hill");
+    let count = format!("{HOLDS}_count");
+    assert!(after.value(&count) >= before.value(&count) + 20.0);
+    let sum = format!("{HOLDS}_sum");
+    assert!(before.value(&sum) > 0.0 && after.value(&sum) > before.value(&sum));
+    // Each bucket counts the shorter holds too. One of them ends at the 2 ms that no hold may exceed.
+    let up_to = |bound: &str| after.value(&format!("{HOLDS}_bucket{{le=\"{bound}\"}}"));
+    let counts = ["0.00001", "0.0001", "0.001", "0.002", "0.1", "+Inf"].map(up_to);
+    assert!(counts.is_sorted(), "{counts:?}");
+    assert!((counts[5] - after.value(&count)).abs() < 0.5, "{counts:?}");
+}
+
+#[test]
 fn status_tells_of_every_link() {
     let herd = Plan::five().start();
     herd.client("Singleton").report(&iamat("kiwi"));
