@@ -20,11 +20,14 @@ pub(crate) struct Clock {
     agrees: bool,
     /// What the wall clock showed when it was last set, or first read.
     pub(crate) set_at: UnixTime,
+    /// When the clock was last set, or a record last gave way since it had been: a version may claim what is not
+    /// stored until everything was compared.
+    pub(crate) unsettled: Option<Instant>,
 }
 
 impl Clock {
     pub(crate) fn new(now: Now) -> Self {
-        Self { last: now, even_since: now.instant, agrees: true, set_at: now.unix }
+        Self { last: now, even_since: now.instant, agrees: true, set_at: now.unix, unsettled: None }
     }
 
     /// Looks at both clocks; true if the wall clock was set back since the last look.
@@ -60,10 +63,13 @@ impl Replica {
         self.clock.agrees = agrees;
     }
 
-    /// The wall clock was set; what it makes a matter of the future is found at once.
+    /// The wall clock was set; what it makes a matter of the future is found at once, and what was dropped by the clock
+    /// before comes back from peers.
     pub fn clock_jumped(&mut self, now: Now) {
         self.clock.even_since = now.instant;
         self.clock.set_at = now.unix;
+        self.clock.unsettled = Some(now.instant);
+        self.compare_all_soon(now);
         self.walk.look_for_futures();
         self.busy = true;
     }

@@ -70,6 +70,11 @@ impl Replica {
         }
     }
 
+    /// The sum over all records, due or not: equal where the same is stored.
+    pub fn root(&self) -> u64 {
+        self.table.sums.root()
+    }
+
     /// Every stream, this server's own first.
     pub fn streams(&self) -> impl Iterator<Item = StreamState<'_>> {
         self.streams.iter().map(|(_, stream)| StreamState {

@@ -121,7 +121,8 @@ impl Replica {
             State::Idle if link.greeted && is_ready && link.receiver.due <= now.instant => {
                 // What is being erased differs by nature; a round that must be whole does not wait for it.
                 if link.receiver.full || !is_walking {
-                    link.receiver.begin(now.instant + self.settings.tuning.compare_every);
+                    let next_due = now.instant + self.settings.tuning.compare_every;
+                    link.receiver.begin(now.instant, next_due);
                 }
                 wakes = true;
             }
@@ -319,8 +320,8 @@ impl Replica {
 
     fn fetched(&mut self, id: LinkId, record: Record<'_>, claimed: bool, now: Now) {
         self.stats.fetched += 1;
-        // No repair: what was stored is set aside, since a clock was set back; or this was not due a moment ago; or it
-        // may have lost to what has expired since.
+        // No repair: this server's clock was set, and not everything was compared since; or this was not due a moment
+        // ago; or it may have lost to what has expired since.
         let key = self.table.find(record.key);
         let oldest = now.unix.saturating_add(2 * self.settings.future_skew_max);
         let is_aside = key.is_some_and(|key| self.table.future(key).is_some())
@@ -328,7 +329,9 @@ impl Replica {
             || record.effective_ns <= self.expired_ns(false, oldest);
         let changed = self.take_unlabeled(id, record, now);
         self.stats.fetched_new += u64::from(changed);
+        let unsettled = self.clock.unsettled;
         let Some(link) = self.links.open.get_mut(&id) else { return };
+        let is_settled = unsettled.is_none() || link.receiver.whole_since > unsettled;
         let Some(work) = link.receiver.work() else {
             // One that is not due goes beside an entry of a stream.
             if changed {
@@ -338,7 +341,7 @@ impl Replica {
         };
         work.progressed = now.instant;
         work.changed += u64::from(changed);
-        work.repaired += u64::from(changed && claimed && !is_aside);
+        work.repaired += u64::from(changed && claimed && !is_aside && is_settled);
     }
 
     fn bucket_done(&mut self, id: LinkId, bucket: u16, now: Now) {
@@ -406,6 +409,7 @@ impl Replica {
         let was_full = link.receiver.is_full || raises;
         if was_full {
             link.receiver.compared = Some(token);
+            link.receiver.whole_since = Some(link.receiver.begun);
         }
         let closed: Vec<_> = link
             .gaps

@@ -22,6 +22,10 @@ pub(crate) struct Receiver {
     /// Whether the one that is under way does.
     pub(crate) is_full: bool,
     pub(crate) state: State,
+    /// When the round that is under way began, or the last one did.
+    pub(crate) begun: Instant,
+    /// When the last full round that ended had begun.
+    pub(crate) whole_since: Option<Instant>,
     /// A full round has ended on this link.
     pub(crate) first_done: bool,
     /// The token of a round that has ended, to be told.
@@ -76,6 +80,8 @@ impl Receiver {
             full: true,
             is_full: false,
             state: State::Idle,
+            begun: now,
+            whole_since: None,
             first_done: false,
             compared: None,
             verdict: None,
@@ -83,7 +89,8 @@ impl Receiver {
     }
 
     /// A round begins; what happens from now on is a matter of the next.
-    pub(crate) fn begin(&mut self, next_due: Instant) {
+    pub(crate) fn begin(&mut self, now: Instant, next_due: Instant) {
+        self.begun = now;
         self.is_full = std::mem::take(&mut self.full);
         self.due = next_due;
         self.state = State::Begin;
