@@ -4,7 +4,6 @@ use crate::nodes::config::{Being, DEAD_AFTER, HELLO_WITHIN, Neighbor};
 use crate::nodes::future::modernize;
 use crate::nodes::plan::{Dials, Pieces, nanos};
 use crate::nodes::seen::Seen;
-use crate::nodes::stranger::NOBODY;
 use crate::nodes::wire::{Conn, End, Is, Piece, Pipe};
 use crate::nodes::world::{Ev, SECOND_NS, World};
 use herd_node::{Event, LinkId, Node, Output, PeerId};
@@ -146,16 +145,13 @@ impl World {
             return self.after(wait_ns, Ev::Sign { host, life, peer });
         }
         let other = self.hosts[host].neighbors[peer].host;
-        for &conn in &self.live {
-            let ends = &mut self.conns[conn].ends;
-            let hosts = [ends[0].host, ends[1].host];
-            for side in 0..2 {
-                // A stranger may have said the name of that peer.
-                let is_far = [other, NOBODY].contains(&hosts[1 - side]);
-                if hosts[side] == host && is_far {
-                    ends[side].alive_ns = self.now_ns;
-                }
-            }
+        let name = &self.hosts[other].name;
+        let Some(server) = self.hosts[host].server() else { return };
+        // A dial may have gone astray, and a stranger may have said the name of that peer: what counts is whom the
+        // server takes the other end for.
+        let links = server.links.iter().filter(|(link, _)| server.node.link_peer(**link) == name);
+        for &(conn, side) in links.map(|(_, place)| place) {
+            self.conns[conn].ends[side].alive_ns = self.now_ns;
         }
         self.enter(host, |node, now| node.handle_sign_of_life(PeerId(peer), now));
     }
@@ -311,7 +307,10 @@ impl World {
                 self.enter(host, |node, now| node.poll_transmit(link, &mut bytes, budget, now));
                 self.oracle.sends(host, &bytes, budget);
                 if !bytes.is_empty() {
-                    if self.plan.newer == Some(host) && !bytes.starts_with(b"AT ") {
+                    let [one, other] = &self.conns[conn].ends;
+                    let far = if side == 0 { other.host } else { one.host };
+                    // What goes to a foreign server is lines.
+                    if self.plan.newer == Some(host) && !self.plan.is_foreign(far) {
                         self.tally.see(Seen::Newer);
                         bytes = modernize(&bytes, &mut self.chance);
                     }
