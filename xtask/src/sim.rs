@@ -22,8 +22,8 @@ const CI_SEEDS: &str = "30000";
 /// Within so many seeds every mutant is found that CI makes.
 const CI_MUTANT_SEEDS: &str = "2000";
 
-/// The same of whole servers: ten seconds. Decision 17 names later seeds that still fail.
-const CI_NODES_SEEDS: &str = "2000";
+/// The same of whole servers: a minute on one core.
+const CI_NODES_SEEDS: &str = "8000";
 
 /// Faults made on purpose in whole servers: each is found within this.
 const CI_NODES_MUTANTS: &str = "2000";

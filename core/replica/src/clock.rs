@@ -23,11 +23,24 @@ pub(crate) struct Clock {
     /// When the clock was last set, or a record last gave way since it had been: a version may claim what is not
     /// stored until everything was compared.
     pub(crate) unsettled: Option<Instant>,
+    /// When to compare with all peers, since what was dropped by a wrong clock is lacking here.
+    compare_due: Option<Instant>,
 }
+
+/// A clock that was set has to be steady for so long before peers are asked: longer than it takes until what was stamped
+/// by the wrong one is issued again, or a record from a peer would take its place.
+const COMPARE_AFTER: Duration = Duration::from_secs(2);
 
 impl Clock {
     pub(crate) fn new(now: Now) -> Self {
-        Self { last: now, even_since: now.instant, agrees: true, set_at: now.unix, unsettled: None }
+        Self {
+            last: now,
+            even_since: now.instant,
+            agrees: true,
+            set_at: now.unix,
+            unsettled: None,
+            compare_due: None,
+        }
     }
 
     /// Looks at both clocks; true if the wall clock was set back since the last look.
@@ -68,15 +81,23 @@ impl Replica {
     pub fn clock_jumped(&mut self, now: Now) {
         self.clock.even_since = now.instant;
         self.clock.set_at = now.unix;
-        self.clock.unsettled = Some(now.instant);
-        self.compare_all_soon(now);
+        self.unsettle(now);
         self.walk.look_for_futures();
         self.busy = true;
+    }
+
+    /// A record gave way to a clock that was set, or may have.
+    pub(crate) fn unsettle(&mut self, now: Now) {
+        self.clock.unsettled = Some(now.instant);
+        self.clock.compare_due = Some(now.instant + COMPARE_AFTER);
     }
 
     pub(crate) fn tick_clock(&mut self, now: Now) {
         if self.clock.look(now) {
             self.clock_jumped(now);
+        }
+        if self.clock.compare_due.take_if(|due| *due <= now.instant).is_some() {
+            self.compare_all_soon(now);
         }
     }
 

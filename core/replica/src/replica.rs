@@ -270,7 +270,7 @@ impl Replica {
         }
         let Some(future) = self.take_future(at) else { return false };
         // What it had superseded may be greater than what it becomes.
-        self.clock.unsettled = Some(now.instant);
+        self.unsettle(now);
         let record = future.with_key(key);
         let latest = now.unix.saturating_add(self.settings.future_skew_max).nanos();
         let record = Record {

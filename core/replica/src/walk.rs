@@ -110,7 +110,7 @@ impl Replica {
         if self.is_future(&record, now.unix) {
             let is_aside = self.table.demote(key);
             if is_aside {
-                self.clock.unsettled = Some(now.instant);
+                self.unsettle(now);
                 self.note_changed(key);
             }
             return is_aside;
