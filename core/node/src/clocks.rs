@@ -111,11 +111,12 @@ impl Node {
     }
 
     /// This server's clock was set: what was measured against the old one says nothing, and peers that were refused
-    /// for it are dialed at once.
+    /// for it are dialed at once. If the clock is set again soon, they are dialed when that is due, which is within
+    /// [`CLOCK_RETRY`]: a clock that jumps back and forth must not defeat the back-off.
     pub(crate) fn forget_clocks(&mut self, now: Instant) {
         for peer in &mut self.peers {
             if peer.clock.take().is_some() {
-                peer.dial_by(now);
+                peer.hasten_dial(CLOCK_RETRY, now);
             }
         }
     }

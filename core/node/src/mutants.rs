@@ -102,6 +102,11 @@ impl Node {
         })
     }
 
+    /// The link that is up with the peer of this name.
+    pub fn link_with(&self, name: &str) -> Option<LinkId> {
+        self.peers.iter().find(|peer| !peer.gone && peer.settings.name == name)?.link
+    }
+
     pub(crate) fn is(&self, mutant: Mutant) -> bool {
         self.mutant == Some(mutant)
     }

@@ -99,6 +99,8 @@ pub(crate) struct Peer {
     /// A connection attempt of ours that has not become a link.
     pub(crate) dialing: Dialing,
     backoff: Duration,
+    /// When a dial was last moved to the present.
+    hastened: Option<Instant>,
     up_at: Option<Instant>,
     pub(crate) since: Instant,
     pub(crate) round_trip: Option<Duration>,
@@ -146,6 +148,7 @@ impl Peer {
             link: None,
             dialing: Dialing::At(now),
             backoff: backoff.min,
+            hastened: None,
             up_at: None,
             since: now,
             round_trip: None,
@@ -213,6 +216,17 @@ impl Peer {
         }
     }
 
+    /// A dial that is due later comes now, for a reason that may come again at once: at most one such dial in `every`,
+    /// or a cause that repeats would defeat the back-off.
+    pub(crate) fn hasten_dial(&mut self, every: Duration, now: Instant) {
+        let is_due_later = matches!(self.dialing, Dialing::At(when) if when > now);
+        let is_too_soon = self.hastened.is_some_and(|at| now.since(at) < every);
+        if is_due_later && !is_too_soon {
+            self.hastened = Some(now);
+            self.dial_by(now);
+        }
+    }
+
     /// Half the back-off and a random part of the other half, which then doubles: many that lost one
     /// peer do not come back to it at one moment.
     fn schedule(&mut self, backoff: Backoff, chance: u64, now: Instant) {
@@ -224,5 +238,33 @@ impl Peer {
         let when = now + half + jitter;
         self.dialing = Dialing::At(self.dial_penalty.until().map_or(when, |end| end.max(when)));
         self.backoff = (self.backoff * 2).min(backoff.max);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BACKOFF: Backoff = Backoff { min: Duration::from_mins(1), max: Duration::from_mins(1) };
+    const EVERY: Duration = Duration::from_secs(5);
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_nanos(ms * 1_000_000)
+    }
+
+    #[test]
+    fn a_cause_that_repeats_hastens_one_dial_in_a_while() {
+        let settings = PeerSettings {
+            name: "B".to_owned(),
+            dialect: Dialect::Native,
+            role: DialRole::Always,
+            dead_after: Duration::from_secs(1),
+        };
+        let mut peer = Peer::new(settings, BACKOFF, at(0));
+        for (ms, expected) in [(1_000, true), (1_001, false), (5_999, false), (6_000, true)] {
+            peer.dial_failed("refused".to_owned(), BACKOFF, 0, at(ms));
+            peer.hasten_dial(EVERY, at(ms));
+            assert_eq!(peer.dialing == Dialing::At(at(ms)), expected, "at {ms} ms");
+        }
     }
 }

@@ -62,7 +62,8 @@ struct Watch {
 
 /// So many dials of one neighbour in a row...
 const DIALS: usize = 8;
-/// ...take at least so long, if waits double.
+/// ...take at least so long, if waits double. A server whose clock was set dials once without a wait, and not again
+/// within this.
 const DIALS_SPAN_NS: u64 = 5 * SECOND_NS / 2;
 /// A dial and its hello are over after this, though the machine that was dialed shows signs of life.
 const DIAL_MAX_NS: u64 = 8 * SECOND_NS;
@@ -126,18 +127,27 @@ impl Oracle {
         self.lives.get(&host).map(|life| &life.shown)
     }
 
-    /// A server dials a neighbour.
-    pub(crate) fn dials(&mut self, host: usize, peer: usize, now_ns: u64) -> Result<(), String> {
+    /// A server dials a neighbour; its clock was last set at `clock_set_ns`.
+    pub(crate) fn dials(
+        &mut self,
+        host: usize,
+        peer: usize,
+        clock_set_ns: u64,
+        now_ns: u64,
+    ) -> Result<(), String> {
         let watch = self.lives.get_mut(&host).and_then(|life| life.peers.get_mut(peer));
         let Some(watch) = watch else { return Ok(()) };
         watch.redial_by = None;
         watch.dials.push_back(now_ns);
-        if watch.dials.len() > DIALS {
+        if watch.dials.len() > DIALS + 1 {
             watch.dials.pop_front();
         }
-        let first = watch.dials.front().copied().unwrap_or_default();
-        if watch.dials.len() == DIALS && now_ns - first < DIALS_SPAN_NS {
-            return Err(format!("server {host} dials a neighbour {DIALS} times in a row"));
+        let since = |count: usize| watch.dials.iter().nth_back(count - 1).copied();
+        // One more is right if the clock was set meanwhile.
+        let was_set = since(DIALS).is_some_and(|first| clock_set_ns >= first);
+        let most = DIALS + usize::from(was_set);
+        if since(most).is_some_and(|first| now_ns - first < DIALS_SPAN_NS) {
+            return Err(format!("server {host} dials a neighbour {most} times in a row"));
         }
         Ok(())
     }
