@@ -76,7 +76,8 @@ pub enum Event {
         /// The incarnation that ended.
         incarnation: u64,
     },
-    /// No stream is left for one more origin: what it writes spreads by buckets, slower.
+    /// No stream is left for one more origin, or no room for one more name that the config does not know: what it writes
+    /// spreads by buckets, slower.
     OriginsFull,
 }
 

@@ -55,15 +55,15 @@ pub struct Replica {
 impl Replica {
     /// One that stores nothing.
     pub fn new(settings: Settings, now: Now) -> Self {
-        let segment = settings.tuning.segment_arrivals;
-        let faults = Faults::of(&settings.tuning);
+        let tuning = &settings.tuning;
+        let faults = Faults::of(tuning);
         Self {
             faults,
             table: Table::new(settings.seed, Order(faults)),
-            changes: Changes::new(segment),
-            streams: Streams::new(settings.origin.clone(), segment, now.instant),
-            links: Links::default(),
-            herd: Herd::new(&settings.origin, &settings.members, now.instant),
+            changes: Changes::new(tuning.segment_arrivals),
+            streams: Streams::new(settings.origin.clone(), tuning, now.instant),
+            links: Links::new(tuning.recent_max),
+            herd: Herd::new(&settings.origin, &settings.members, tuning.guests_max, now.instant),
             journals: Journals::default(),
             clock: Clock::new(now),
             walk: Walk::new(now.instant),
@@ -476,7 +476,11 @@ impl Replica {
                     self.end_origin(server, before, now);
                 }
             }
-            Met::Ended | Met::NoRoom => return Ok(None),
+            Met::Ended => return Ok(None),
+            Met::NoRoom => {
+                self.event(Event::OriginsFull);
+                return Ok(None);
+            }
         }
         if let Some(known) = self.streams.find(server, incarnation) {
             return Ok(Some(known));

@@ -65,7 +65,7 @@ impl Replica {
             arrivals: self.streams.iter().map(|(_, stream)| stream.log.len()).sum(),
             changes: self.changes.len(),
             streams: self.streams.len(),
-            streams_max: crate::streams::STREAMS_MAX,
+            streams_max: self.settings.tuning.streams_max,
             names: self.herd.len(),
         }
     }

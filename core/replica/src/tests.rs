@@ -678,6 +678,83 @@ fn what_a_peer_may_ask_for_and_name_on_one_link_is_bounded() {
     panic!("a peer may name as many origins as it likes");
 }
 
+/// What a test's replicas have in common, with other bounds.
+fn bounded(name: &str, change: impl Fn(&mut Tuning)) -> Settings {
+    let mut settings = settings(name);
+    change(&mut settings.tuning);
+    settings
+}
+
+#[test]
+fn a_full_table_of_streams_stops_neither_a_start_nor_a_link_nor_a_record() {
+    for streams_max in [0, 1, 2] {
+        let change = |tuning: &mut Tuning| tuning.streams_max = streams_max;
+        let mut room = Room::with(["a", "b", "c"].map(|name| bounded(name, change)).into());
+        room.link(0, 1);
+        room.link(1, 2);
+        for one in 0..3 {
+            room.say(one, &one.to_be_bytes(), b"x");
+        }
+        // Those that have no stream wait for the comparison that each minute brings.
+        room.run(130_000);
+        for (one, replica) in room.replicas.iter().enumerate() {
+            assert_eq!(replica.len(), 3, "server {one} with {streams_max}");
+            assert!(replica.streams().count() <= streams_max.max(1));
+            assert_eq!(replica.comparisons().repairs, 0);
+        }
+        assert!(room.events.contains(&(1, Event::OriginsFull)));
+        assert!(room.closed.is_empty(), "{:?}", room.closed);
+    }
+}
+
+#[test]
+fn a_name_that_found_no_room_gets_a_stream_on_the_same_link_once_the_config_has_it() {
+    let mut far = settings("d");
+    far.members.insert("d".into());
+    let mut middle = settings("a");
+    middle.members.insert("d".into());
+    let near = bounded("b", |tuning| tuning.guests_max = 0);
+    let mut room = Room::with(vec![middle, near, far]);
+    room.link(0, 1);
+    room.link(0, 2);
+    room.say(2, b"k", b"x");
+    room.run(130_000);
+    let knows = |room: &Room| room.replicas[1].streams().any(|s| &*s.origin.server == "d");
+    assert!(!knows(&room));
+    assert!(room.events.contains(&(1, Event::OriginsFull)));
+    assert!(room.shows(1, b"k").is_some());
+    let now = room.now(1);
+    room.replicas[1].set_members(["a", "b", "d"].map(Into::into).into(), now);
+    room.run(15_000);
+    assert!(knows(&room));
+    room.say(2, b"k", b"y");
+    room.run(100);
+    assert_eq!(room.shows(1, b"k"), Some(b"y".to_vec()), "by its stream");
+}
+
+#[test]
+fn of_peers_that_were_linked_lately_a_bounded_number_counts() {
+    let names = ["a", "b", "c"];
+    let change = |tuning: &mut Tuning| tuning.recent_max = 1;
+    let mut room = Room::with(names.map(|name| bounded(name, change)).into());
+    room.link(0, 1);
+    room.link(0, 2);
+    room.say(0, b"k", b"x");
+    room.run(1_000);
+    room.cut(0, 1);
+    room.cut(0, 2);
+    for number in 0..100_u8 {
+        room.say(0, &[number], b"y");
+    }
+    room.run(1_000);
+    // What is trimmed since one of them no longer counts comes to it by buckets.
+    room.link(0, 1);
+    room.link(0, 2);
+    room.run(5_000);
+    assert!(room.replicas.iter().all(|replica| replica.len() == 101));
+    assert!(room.closed.is_empty(), "{:?}", room.closed);
+}
+
 #[test]
 fn a_server_knows_when_it_has_caught_up() {
     let mut room = Room::new(&["a", "b"]);

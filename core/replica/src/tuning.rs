@@ -52,6 +52,14 @@ pub struct Tuning {
     pub erase_after: Duration,
     /// A record that is further ahead than this is kept only while its key has no other. Default: 10 min.
     pub far_future: Duration,
+    /// Streams at most, this server's own among them; at least one. A full table costs speed alone: what has no stream
+    /// spreads by buckets. Default: 1024, ten times the largest herd that is thought of.
+    pub streams_max: usize,
+    /// Names at most that the config does not know, since a peer must not fill memory with names. Default: 64, far more
+    /// guests than a herd has.
+    pub guests_max: usize,
+    /// Peers that are not linked any more and still count, at most. Default: 256, more than any server has neighbors.
+    pub recent_max: usize,
     /// A fault to be made on purpose. Default: none.
     #[cfg(feature = "mutants")]
     pub mutant: Option<crate::Mutant>,
@@ -83,6 +91,9 @@ impl Default for Tuning {
             erase_steps: 64,
             erase_after: Duration::from_mins(10),
             far_future: Duration::from_mins(10),
+            streams_max: 1024,
+            guests_max: 64,
+            recent_max: 256,
             #[cfg(feature = "mutants")]
             mutant: None,
         }

@@ -3,6 +3,7 @@
 use crate::chance::Chance;
 use crate::plan::{Kind, Plan};
 use crate::report::Report;
+use crate::tuning::has_small_tables;
 use crate::world::{Failure, run};
 use herd_replica::Mutant;
 use std::io::Write;
@@ -30,6 +31,8 @@ pub struct Batch {
     pub mutant: Option<Mutant>,
     /// Only histories of this kind; the other seeds are passed over.
     pub kind: Option<Kind>,
+    /// Only histories with small tables; the other seeds are passed over.
+    pub small_tables: bool,
     /// Threads.
     pub jobs: usize,
     /// Whether to go on after a failure.
@@ -88,7 +91,7 @@ impl Batch {
                 break;
             }
             done += 1;
-            if self.kind.is_some_and(|kind| Plan::of(&mut Chance::new(seed)).kind != kind) {
+            if self.passes_over(seed) {
                 continue;
             }
             match run(seed, self.mutant, false) {
@@ -103,6 +106,15 @@ impl Batch {
             }
         }
         (done, report, failures)
+    }
+
+    fn passes_over(&self, seed: u64) -> bool {
+        if self.kind.is_none() && !self.small_tables {
+            return false;
+        }
+        let plan = Plan::of(&mut Chance::new(seed));
+        self.kind.is_some_and(|kind| plan.kind != kind)
+            || self.small_tables && !has_small_tables(&plan.tuning)
     }
 
     fn gather(&self, done: &mpsc::Receiver<(u64, Report, Vec<Failure>)>, outcome: &mut Outcome) {

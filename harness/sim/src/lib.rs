@@ -78,7 +78,16 @@ mod tests {
     #[test]
     fn what_comes_out_does_not_depend_on_the_threads() {
         let batch = |jobs, mutant, keep_going| {
-            Batch { seeds: 0..40, mutant, kind: None, jobs, keep_going, progress: false }.run()
+            Batch {
+                seeds: 0..40,
+                mutant,
+                kind: None,
+                small_tables: false,
+                jobs,
+                keep_going,
+                progress: false,
+            }
+            .run()
         };
         assert_eq!(batch(1, None, false).report.counts(), batch(3, None, false).report.counts());
         let mutant = Some(Mutant::CommitEarlyInTail);

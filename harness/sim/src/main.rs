@@ -35,6 +35,9 @@ struct Arguments {
     /// Only histories of this kind; other seeds are skipped
     #[arg(long, value_parser = kind)]
     kind: Option<Kind>,
+    /// Only histories with small tables of streams, guests and recent peers; other seeds are skipped
+    #[arg(long)]
+    small_tables: bool,
     /// Go on after failures
     #[arg(long)]
     keep_going: bool,
@@ -71,6 +74,7 @@ impl Arguments {
             seeds: self.from..self.from.saturating_add(self.seeds),
             mutant,
             kind: self.kind,
+            small_tables: self.small_tables,
             jobs: self.jobs.unwrap_or_else(cores),
             keep_going: self.keep_going,
             progress: !self.mutants,
@@ -97,7 +101,9 @@ fn run_seeds(arguments: &Arguments) -> ExitCode {
         println!("{times:>12} {histories:>12}  {what}{never}");
     }
     println!("{} seeds, {} failed", arguments.seeds, outcome.failures.len());
-    let all = arguments.seeds >= ALL_HAPPENS_WITHIN && arguments.kind.is_none();
+    let all = arguments.seeds >= ALL_HAPPENS_WITHIN
+        && arguments.kind.is_none()
+        && !arguments.small_tables;
     if never > 0 && all {
         println!("{never} things never happened, so they were not tested");
         return ExitCode::FAILURE;

@@ -1,11 +1,13 @@
 //! The end of a history: everything is healed, and then all servers must agree, and fall silent.
 
 use crate::oracle::{is_future, is_void, stored, visible};
-use crate::plan::{Absence, Kind, Time, Trouble, nanos};
+use crate::plan::{Absence, Edge, Kind, Time, Trouble, nanos};
 use crate::rank::{Rank, key_bytes};
 use crate::report::Count;
+use crate::tuning::has_small_tables;
 use crate::world::{SECOND_NS, START_NS, Sent, World, name};
 use herd_replica::{Origin, Replica};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Whatever is slow takes its time, but ends.
@@ -46,8 +48,10 @@ impl World {
         self.check_due()?;
         self.check_labels()?;
         self.check_kept()?;
+        self.report.count_many(Count::StreamlessRests, self.lacks_streams().into());
         // The rest takes long; the histories are many.
-        if self.chance.per_mille(120) {
+        let small = has_small_tables(&self.plan.tuning);
+        if self.chance.per_mille(if small { 400 } else { 120 }) {
             self.fall_silent()?;
             self.write_once_more()?;
             self.agree()?;
@@ -280,7 +284,7 @@ impl World {
             let sent = self.sent;
             let is_slow = matches!(self.plan.absent, Some((_, Absence::Mute | Absence::Thin)));
             let is_silent = sent.entries + sent.others + sent.watermarks == 0;
-            let held = self.check_streams();
+            let held = self.check_streams().and_then(|()| self.check_streamless());
             if (is_silent || is_slow) && held.is_ok() {
                 self.report.count(Count::QuietChecks);
                 return if is_slow { Ok(()) } else { self.check_roots(sent, window) };
@@ -327,12 +331,27 @@ impl World {
         };
         for (server, replica) in self.honest() {
             let streams = replica.streams().map(|stream| stream.origin);
-            let mut strangers = streams.filter(|&origin| !is_there(origin));
+            let mut strangers =
+                streams.filter(|&origin| !is_there(origin) && !self.is_unheard(server, origin));
             if let Some(origin) = strangers.next() {
                 return Some(format!("server {server} at rest knows the stream of {origin:?}"));
             }
         }
         None
+    }
+
+    /// Whether no peer can tell a server that an incarnation has ended: none has a stream of the later one.
+    fn is_unheard(&self, server: usize, origin: &Origin) -> bool {
+        if self.forget_after_ns() <= 20 * SECOND_NS || !has_small_tables(&self.plan.tuning) {
+            return false;
+        }
+        let mut peers = self.honest().filter(|&(other, _)| self.are_linked(server, other));
+        peers.all(|(_, peer)| {
+            let is_later = |other: &Origin| {
+                other.server == origin.server && other.incarnation > origin.incarnation
+            };
+            !peer.streams().any(|stream| is_later(stream.origin))
+        })
     }
 
     /// At rest everyone holds every stream as far as its own server does.
@@ -346,19 +365,113 @@ impl World {
                     .honest()
                     .find(own)
                     .and_then(|(_, other)| other.streams().next().map(|stream| stream.version));
-                if version.is_some_and(|version| version != stream.version) {
+                let reaches = || self.reached(stream.origin).contains(&server);
+                if version.is_some_and(|version| version != stream.version) && reaches() {
                     return Err(format!("server {server} at rest: {stream:?} of {version:?}"));
                 }
             }
-            check_census(replica, self.plan.tuning.segment_arrivals)
+            check_census(replica, self.plan.tuning.segment_arrivals, self.lacks_streams())
                 .map_err(|what| format!("server {server} {what}"))?;
         }
         Ok(())
     }
 
+    /// The servers that a stream reaches from its own: where a table is full it ends, and whoever is behind may have it
+    /// from an earlier time.
+    fn reached(&self, origin: &Origin) -> BTreeSet<usize> {
+        if !has_small_tables(&self.plan.tuning) {
+            return self.honest().map(|(server, _)| server).collect();
+        }
+        let has_it = |(_, replica): &(usize, &Replica)| {
+            replica.streams().any(|stream| stream.origin == origin)
+        };
+        let is_own = |(_, replica): &(usize, &Replica)| {
+            replica.streams().next().is_some_and(|own| own.origin == origin)
+        };
+        let have_it: BTreeSet<_> = self.honest().filter(has_it).map(|(server, _)| server).collect();
+        let mut reached: BTreeSet<_> =
+            self.honest().find(is_own).map(|(own, _)| own).into_iter().collect();
+        loop {
+            let before = reached.len();
+            for &Edge { ends: (a, b), .. } in &self.plan.edges {
+                if reached.contains(&a) || reached.contains(&b) {
+                    reached.extend([a, b].into_iter().filter(|end| have_it.contains(end)));
+                }
+            }
+            if reached.len() == before {
+                return reached;
+            }
+        }
+    }
+
+    /// Links on which a stream may be sent to a server that has dropped it, which takes its entries like records of a
+    /// bucket: it asked for it before, and its table is full since.
+    fn still_sent(&self) -> u64 {
+        let ends_at = |origin: &Origin| {
+            let reached = self.reached(origin);
+            let is_end =
+                |edge: &&Edge| reached.contains(&edge.ends.0) != reached.contains(&edge.ends.1);
+            self.plan.edges.iter().filter(is_end).count() as u64
+        };
+        self.own_streams().map(ends_at).sum()
+    }
+
+    /// The own stream of each server that is there.
+    fn own_streams(&self) -> impl Iterator<Item = &Origin> {
+        self.honest().filter_map(|(_, replica)| Some(replica.streams().next()?.origin))
+    }
+
+    /// Whether some server has no stream of another.
+    fn lacks_streams(&self) -> bool {
+        let servers = self.honest().count();
+        has_small_tables(&self.plan.tuning)
+            && self.honest().any(|(_, replica)| {
+                let known: Vec<_> = replica.streams().map(|stream| stream.origin).collect();
+                self.own_streams().filter(|own| known.contains(own)).count() < servers
+            })
+    }
+
+    /// A server lacks a stream that a peer has only if its table is full, which it says, or if it takes it for ended.
+    fn check_streamless(&self) -> Result<(), String> {
+        let most = self.plan.tuning.streams_max;
+        for (server, replica) in self.honest() {
+            let known: BTreeSet<_> = replica.streams().map(|stream| stream.origin).collect();
+            if known.len() > most {
+                return Err(format!("server {server} has {} streams of {most}", known.len()));
+            }
+            let peers = self.honest().filter(|&(other, _)| self.are_linked(server, other));
+            for (peer, other) in peers {
+                let is_lacking = |origin: &&Origin| {
+                    let latest = replica.latest_incarnation(&origin.server);
+                    self.is_of_now(origin)
+                        && !known.contains(*origin)
+                        && latest.is_none_or(|latest| latest <= origin.incarnation)
+                };
+                let mut lacks = other.streams().map(|stream| stream.origin).filter(is_lacking);
+                if let Some(origin) = lacks.next()
+                    && !(known.len() == most && self.servers[server].was_full)
+                {
+                    return Err(format!(
+                        "server {server} has no stream of {origin:?}, as {peer} has, and {} of {most}",
+                        known.len()
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn are_linked(&self, one: usize, other: usize) -> bool {
+        self.plan.edges.iter().any(|edge| edge.ends == (one, other) || edge.ends == (other, one))
+    }
+
+    /// Whether a stream is that of a server that is there.
+    fn is_of_now(&self, origin: &Origin) -> bool {
+        self.own_streams().any(|own| own == origin)
+    }
+
     /// Every server writes, and again, until each write is sent to each other server once.
     fn write_once_more(&mut self) -> Result<(), String> {
-        let servers = self.honest().count() as u64;
         // Where a stream takes longer than its watermark by far, it is asked for elsewhere, and comes twice.
         let is_near = self.plan.delay <= Duration::from_millis(3) || self.plan.servers <= 3;
         let is_exact = self.plan.redundancy == 1
@@ -366,7 +479,7 @@ impl World {
             && self.plan.absent.is_none()
             && self.plan.edges.iter().all(|edge| edge.rate.is_none());
         let pause = SECOND_NS / 2 + 4 * nanos(self.plan.delay);
-        let mut sent = 0;
+        let (mut sent, mut expected) = (0, 0);
         for round in 0..ROUNDS_MAX {
             self.sent = Sent::default();
             for server in 0..self.plan.servers {
@@ -378,12 +491,15 @@ impl World {
             }
             self.run_for(4 * pause)?;
             sent = self.sent.entries;
-            if !is_exact || sent == servers * (servers - 1) {
+            // Buckets bring the rest, if some server has no stream of it.
+            let reached = self.own_streams().map(|own| self.reached(own).len() as u64);
+            expected = reached.map(|servers| servers.saturating_sub(1)).sum();
+            if !is_exact || sent >= expected && sent <= expected + self.still_sent() {
                 self.report.count_many(Count::ExactChecks, is_exact.into());
                 return Ok(());
             }
         }
-        Err(format!("{servers} writes are sent {sent} times"))
+        Err(format!("writes that {expected} servers lack are sent {sent} times"))
     }
 
     /// Records that wrong clocks stamped come due, and all servers still agree.
@@ -430,7 +546,7 @@ impl World {
         }
         for (server, replica) in self.honest() {
             let streams = replica.streams().count();
-            if streams > STREAMS_MAX {
+            if streams > STREAMS_MAX.min(self.plan.tuning.streams_max) {
                 return Err(format!("server {server} knows {streams} streams"));
             }
         }
@@ -459,10 +575,14 @@ const STREAMS_MAX: usize = 64 * 8 + 100;
 const SEGMENTS_MAX: u64 = 3;
 
 /// At rest nothing is kept but what is needed to go on.
-fn check_census(replica: &Replica, segment: u64) -> Result<(), String> {
+fn check_census(replica: &Replica, segment: u64, lacks_streams: bool) -> Result<(), String> {
     let census = replica.census();
     let keys = census.keys as u64;
-    let slack = SEGMENTS_MAX * segment * census.streams as u64;
+    let mut slack = SEGMENTS_MAX * segment * census.streams as u64;
+    if lacks_streams {
+        // Labels wait for a peer that has no stream of them, one of each stream at most for each key.
+        slack += 3 * keys * census.streams as u64;
+    }
     let is_bounded = census.labels as u64 <= slack
         && census.arrivals as u64 <= 3 * keys + slack
         && census.changes as u64 <= 3 * keys + 4 * segment.max(1024);

@@ -41,6 +41,7 @@ impl World {
         let this = &mut self.servers[server];
         this.incarnation = incarnation;
         this.has_left = false;
+        this.was_full = false;
         this.renewal = None;
         this.clocks_at =
             if self.plan.has_clocks() { self.now_ns + SECOND_NS / 10 } else { u64::MAX };

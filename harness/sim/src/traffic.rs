@@ -4,6 +4,7 @@ use crate::arrivals::Arrival;
 use crate::liar;
 use crate::plan::{Absence, nanos};
 use crate::report::Count;
+use crate::tuning::has_small_tables;
 use crate::wire::End;
 use crate::world::{SECOND_NS, Sent, World};
 use herd_proto::peer::{BatchWriter, Decoded, Message, decode_batch};
@@ -227,9 +228,11 @@ impl World {
             Event::CaughtUp(_) => self.report.count(Count::CatchUps),
             Event::CatchingUp(_) => {}
             Event::OriginsFull => {
-                if !self.plan.has_liar() {
+                if !self.plan.has_liar() && !has_small_tables(&self.plan.tuning) {
                     return Err(format!("server {server} knows too many origins"));
                 }
+                self.servers[server].was_full = true;
+                self.report.count(Count::OriginsFull);
             }
         }
         Ok(())

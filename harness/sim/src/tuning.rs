@@ -35,7 +35,28 @@ pub(crate) fn random_tuning(chance: &mut Chance) -> Tuning {
         erase_after: of([600_000, 20_000, 2_000, 0]),
         far_future: of([600_000, 600_000, 150_000, 4_000_000]),
         mutant: None,
+        ..Tuning::default()
     }
+}
+
+/// Of a thousand histories so many have small tables.
+const SMALL_TABLES: u64 = 200;
+
+/// Tables of streams, guests and recent peers that a small herd fills.
+pub(crate) fn shrink_tables(tuning: &mut Tuning, chance: &mut Chance) {
+    if !chance.per_mille(SMALL_TABLES) {
+        return;
+    }
+    let usual = Tuning::default();
+    tuning.streams_max = [2, 2, 3, 3, 4, 1, usual.streams_max, usual.streams_max][chance.index(8)];
+    tuning.guests_max = [0, 1, 1, 2, usual.guests_max][chance.index(5)];
+    tuning.recent_max = [1, 1, 2, usual.recent_max][chance.index(4)];
+}
+
+/// Whether some table is smaller than servers have it.
+pub(crate) fn has_small_tables(tuning: &Tuning) -> bool {
+    let sizes = |of: &Tuning| (of.streams_max, of.guests_max, of.recent_max);
+    sizes(tuning) != sizes(&Tuning::default())
 }
 
 fn size(size: u64) -> usize {

@@ -5,7 +5,7 @@ use crate::graph;
 use crate::plan::{
     Absence, DiskPlan, Edge, Fsync, Kind, Lifetime, Plan, Step, Time, Trouble, nanos,
 };
-use crate::tuning::random_tuning;
+use crate::tuning::{random_tuning, shrink_tables};
 use herd_replica::Tuning;
 use std::time::Duration;
 
@@ -94,6 +94,11 @@ impl Plan {
         if plan.has_clocks() {
             // What is wrong for a shorter time than this erases nothing; histories are shorter.
             plan.tuning.erase_after = Duration::from_mins(10);
+        }
+        // What has no stream waits for comparisons by the clock, which are not prompt.
+        if kind != Kind::Prompt {
+            // Drawn last, so that whatever else a seed decides does not depend on it.
+            shrink_tables(&mut plan.tuning, chance);
         }
         plan
     }

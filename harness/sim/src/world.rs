@@ -5,6 +5,7 @@ use crate::disk::{Directory, Writer};
 use crate::oracle::{AHEAD_MIN, Oracle};
 use crate::plan::{Absence, Plan, nanos};
 use crate::report::{Count, Report};
+use crate::tuning::has_small_tables;
 use crate::wire::Wire;
 use herd_proto::{Instant, Now, UnixTime};
 use herd_replica::{Mutant, Replica};
@@ -103,6 +104,8 @@ pub(crate) struct Server {
     pub(crate) renewal: Option<(u64, u64)>,
     /// When it looks at its peers' clocks next.
     pub(crate) clocks_at: u64,
+    /// Since its start it has raised the alarm that an origin found no stream.
+    pub(crate) was_full: bool,
 }
 
 /// One edge of the graph as it is now.
@@ -211,6 +214,8 @@ impl World {
     fn begin(&mut self) {
         self.note(|world| format!("{:?}", world.plan));
         self.report.set_kind(self.plan.kind);
+        let small = has_small_tables(&self.plan.tuning);
+        self.report.count_many(Count::SmallTables, small.into());
         self.oracle.has_liar = self.plan.has_liar();
         let lifetimes = self.plan.lifetimes;
         let shortest =

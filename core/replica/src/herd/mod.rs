@@ -9,10 +9,6 @@ use crate::ids::Origin;
 use herd_proto::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Names at most that the config does not know, whoever claims them: a herd has a few guests at most, and a peer must
-/// not fill memory with names. What a server beyond them writes spreads by buckets, slower.
-const GUESTS_MAX: usize = 64;
-
 /// Words that are counted up to here are believed to be of this process: far more than it ever says, and far from what
 /// peers refuse.
 const COUNTED_MAX: u64 = 1 << 32;
@@ -25,6 +21,8 @@ pub(crate) type Rank = (u64, u64, bool, u64);
 pub(crate) struct Herd {
     names: BTreeMap<Box<str>, Name>,
     configured: BTreeSet<Box<str>>,
+    /// Names at most that the config does not know, whoever claims them.
+    guests_max: usize,
     /// When this server last said something of itself.
     pub(crate) told: Instant,
     /// Its next word counts more than this.
@@ -97,13 +95,19 @@ impl Member {
 }
 
 impl Herd {
-    pub(crate) fn new(me: &Origin, members: &BTreeSet<Box<str>>, now: Instant) -> Self {
+    pub(crate) fn new(
+        me: &Origin,
+        members: &BTreeSet<Box<str>>,
+        guests_max: usize,
+        now: Instant,
+    ) -> Self {
         let mut names: BTreeMap<_, _> =
             members.iter().map(|name| (name.clone(), Name::default())).collect();
         names.entry(me.server.clone()).or_default().incarnation = me.incarnation;
         Self {
             names,
             configured: members.clone(),
+            guests_max,
             told: now,
             counted: 0,
             about: Box::default(),
@@ -131,7 +135,7 @@ impl Herd {
                 Met::Ends(before)
             };
         }
-        if self.guests().count() >= GUESTS_MAX && !self.forget_silent_guest() {
+        if self.guests().count() >= self.guests_max && !self.forget_silent_guest() {
             return Met::NoRoom;
         }
         self.names.insert(server.into(), Name { incarnation, ..Name::default() });
@@ -189,6 +193,13 @@ impl Herd {
         let all = || self.names.iter().enumerate();
         let round = all().skip(from).chain(all().take(from));
         round.filter_map(|(at, (name, known))| Some((at, &**name, known.member.as_ref()?)))
+    }
+
+    /// Whether an origin that has no stream may get one now: it is the latest of its name, or the config has named its
+    /// server since it was met.
+    pub(crate) fn may_be_met(&self, origin: &Origin) -> bool {
+        let latest = self.incarnation(&origin.server);
+        latest == origin.incarnation || latest == 0 && self.configured.contains(&origin.server)
     }
 
     /// When a server was last heard from; none if never.

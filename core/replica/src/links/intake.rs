@@ -15,8 +15,8 @@ use herd_proto::{Now, Record};
 /// Asks for a stream without anything of its past.
 pub(super) const NO_HISTORY: u64 = u64::MAX;
 
-/// Numbers that one peer may use: it has no more streams than this server could have.
-const NUMBERS_MAX: usize = crate::streams::STREAMS_MAX;
+/// Numbers that one peer may use: as many as any server has streams, so only a faulty peer uses more.
+const NUMBERS_MAX: usize = 1024;
 
 /// No stream ever gets so long: a million updates a second for a hundred thousand years.
 const SEQUENCE_MAX: u64 = 1 << 62;
@@ -160,8 +160,8 @@ impl Replica {
         let known = link.and_then(|link| link.numbers.get(&number));
         match known.ok_or(Fault::UnknownOrigin(number))? {
             (_, Some(at)) => Ok(Some(*at)),
-            // It counted as ended, and does not any more.
-            (origin, None) if self.herd.incarnation(&origin.server) == origin.incarnation => {
+            // It counted as ended, or found no room, and does not any more.
+            (origin, None) if self.herd.may_be_met(origin) => {
                 let origin = origin.clone();
                 let at = self.know(&origin.server, origin.incarnation, now)?;
                 self.introduced(id, number, origin, at, now)?;

@@ -22,14 +22,12 @@ use herd_proto::Instant;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Peers that are not linked any more and still count, at most: more than any server has neighbors.
-const RECENT_MAX: usize = 256;
-
 /// All links, and the peers that were linked until recently.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Links {
     pub(crate) open: BTreeMap<LinkId, Link>,
     recent: BTreeMap<Box<str>, Recent>,
+    recent_max: usize,
     pub(crate) taken: RangesTaken,
 }
 
@@ -41,6 +39,15 @@ struct Recent {
 }
 
 impl Links {
+    pub(crate) fn new(recent_max: usize) -> Self {
+        Self {
+            open: BTreeMap::new(),
+            recent: BTreeMap::new(),
+            recent_max: recent_max.max(1),
+            taken: RangesTaken::default(),
+        }
+    }
+
     /// A link is gone; what its peer held is remembered for a while.
     pub(crate) fn close(&mut self, id: LinkId, now: Instant) -> Option<Link> {
         let mut link = self.open.remove(&id)?;
@@ -48,7 +55,7 @@ impl Links {
         let is_linked = self.open.values().any(|other| other.peer == link.peer);
         if link.greeted && !is_linked {
             let versions = std::mem::take(&mut link.peer_versions);
-            if self.recent.len() >= RECENT_MAX {
+            if self.recent.len() >= self.recent_max {
                 self.recent.pop_first();
             }
             self.recent.insert(link.peer.clone(), Recent { versions, lost: now });

@@ -28,6 +28,8 @@ pub(crate) struct Receiver {
     pub(crate) whole_since: Option<Instant>,
     /// A full round has ended on this link.
     pub(crate) first_done: bool,
+    /// The last periodic round looked into nothing, since the other side had erased more or less.
+    pub(crate) was_put_off: bool,
     /// The token of a round that has ended, to be told.
     pub(crate) compared: Option<u64>,
     pub(crate) verdict: Option<Verdict>,
@@ -83,6 +85,7 @@ impl Receiver {
             begun: now,
             whole_since: None,
             first_done: false,
+            was_put_off: false,
             compared: None,
             verdict: None,
         }

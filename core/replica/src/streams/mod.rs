@@ -13,11 +13,8 @@ pub(crate) use log::Log;
 
 use crate::ids::{Arrival, KeyIx, Label, LinkId, Origin, OriginIx};
 use crate::table::Table;
+use crate::tuning::Tuning;
 use herd_proto::Instant;
-
-/// Streams at most: one for each server of the largest herd that is thought of, ten times over. A full table costs
-/// speed alone: what has no stream spreads by buckets.
-pub(crate) const STREAMS_MAX: usize = 1024;
 
 /// What is known here of one origin's stream.
 #[derive(Debug)]
@@ -49,13 +46,19 @@ pub(crate) struct Stream {
 pub(crate) struct Streams {
     slots: Vec<Option<Stream>>,
     segment_arrivals: u64,
+    limit: usize,
     /// No log that was dropped went beyond this: arrivals of a slot never repeat.
     base: Arrival,
 }
 
 impl Streams {
-    pub(crate) fn new(me: Origin, segment_arrivals: u64, now: Instant) -> Self {
-        let mut streams = Self { slots: Vec::new(), segment_arrivals, base: Arrival::default() };
+    pub(crate) fn new(me: Origin, tuning: &Tuning, now: Instant) -> Self {
+        let mut streams = Self {
+            slots: Vec::new(),
+            segment_arrivals: tuning.segment_arrivals,
+            limit: tuning.streams_max.max(1),
+            base: Arrival::default(),
+        };
         let mine = streams.add(me, now);
         debug_assert_eq!(mine, Some(OriginIx::ME));
         streams
@@ -98,7 +101,7 @@ impl Streams {
     pub(crate) fn add(&mut self, origin: Origin, now: Instant) -> Option<OriginIx> {
         let free = self.slots.iter().position(Option::is_none);
         let at = free.unwrap_or(self.slots.len());
-        if at >= STREAMS_MAX {
+        if at >= self.limit {
             return None;
         }
         let stream = Stream {
