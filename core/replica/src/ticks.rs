@@ -134,13 +134,13 @@ impl Replica {
         let forget_after = self.settings.forget_after;
         self.links.forget_recent(forget_after, now.instant);
         let linked: BTreeSet<&str> = self.links.open.values().map(|link| &*link.peer).collect();
-        let is_silent = |server: &str, progressed: Instant| {
-            let heard = self.herd.last_heard(server).map_or(progressed, |h| h.max(progressed));
+        let is_silent = |server: &str, moved: Instant| {
+            let heard = self.herd.last_heard(server).map_or(moved, |heard| heard.max(moved));
             !linked.contains(server) && now.instant.since(heard) >= forget_after
         };
         let streams = self.streams.iter().filter(|(at, _)| *at != OriginIx::ME);
         let silent: Vec<_> = streams
-            .filter(|(_, s)| is_silent(&s.origin.server, s.progressed))
+            .filter(|(_, s)| is_silent(&s.origin.server, s.moved))
             .map(|(_, stream)| stream.origin.clone())
             .collect();
         for origin in silent {

@@ -415,12 +415,12 @@ impl Table {
         Some(OwnedRecord { effective_ns, received_ns, tombstone, value })
     }
 
-    /// What a key stores is not due by a clock that was set back: it is kept beside. False if there is nothing.
+    /// What a key stores is not due by a clock that was set back: it is kept beside, and of two such the greater one,
+    /// which would count in the end. False if there is nothing.
     pub(crate) fn demote(&mut self, key: KeyIx) -> bool {
-        if self.futures.contains_key(&key) {
-            // The place is taken: it stays where it is, and is hidden by its time.
-            return false;
-        }
+        let own = self.record(key);
+        let stays =
+            self.future(key).is_some_and(|future| own.is_none_or(|own| own.rank() < future.rank()));
         let Some(stored) = self.stored.get_mut(key.0).filter(|stored| stored.present) else {
             return false;
         };
@@ -428,8 +428,10 @@ impl Table {
         let Stored { effective_ns, received_ns, tombstone, .. } = *stored;
         let value = std::mem::take(&mut stored.value);
         self.alive -= usize::from(!tombstone);
-        let future = Future { effective_ns, received_ns, tombstone, value };
-        self.futures.insert(key, future);
+        if !stays {
+            let future = Future { effective_ns, received_ns, tombstone, value };
+            self.futures.insert(key, future);
+        }
         self.sum_again(key);
         true
     }
