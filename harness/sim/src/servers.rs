@@ -190,6 +190,12 @@ impl World {
         let twin = self.twin();
         self.crash(twin);
         self.servers[twin].directory = None;
+        for wire in 0..self.wires.len() {
+            let (a, b) = self.lines[self.wires[wire].edge].ends;
+            if a == twin || b == twin {
+                self.close_ends(wire);
+            }
+        }
         // No line of the plan leads there, so its own are the last.
         self.wires.retain(|wire| {
             let (a, b) = self.lines[wire.edge].ends;
