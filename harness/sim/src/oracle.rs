@@ -26,6 +26,8 @@ pub(crate) struct Oracle {
     issued: Vec<Issued>,
     /// Everything that any server accepted from a client, by key.
     accepted: Vec<Vec<Rank>>,
+    /// When each was accepted first, by the right clock.
+    accepted_ns: BTreeMap<(usize, Rank), i64>,
     /// Some server lies: who wrote what is not known.
     pub(crate) has_liar: bool,
     /// Records that are further ahead of some clock may have been given up.
@@ -129,7 +131,7 @@ impl Oracle {
         let mut greater = accepted.get(start..).unwrap_or_default().iter();
         let may_be_gone = |other: &Rank| {
             is_void(replica, key, other, now)
-                || self.may_be_given_up(other, now)
+                || self.may_be_given_up(key, other)
                 || self.may_have_expired(other, now)
         };
         greater.any(may_be_gone) || is_set_aside(replica, key, rank)
@@ -147,9 +149,10 @@ impl Oracle {
     }
 
     /// Whether a server whose clock was behind may have given up a record that was far ahead of it.
-    fn may_be_given_up(&self, rank: &Rank, now: Now) -> bool {
+    fn may_be_given_up(&self, key: usize, rank: &Rank) -> bool {
         let Some(far) = self.far_future else { return false };
-        let received = rank.received_ns.min(START_NS + now.instant.nanos().cast_signed());
+        let accepted = self.accepted_ns.get(&(key, *rank));
+        let received = accepted.map_or(rank.received_ns, |&at| at.min(rank.received_ns));
         let behind = UnixTime::from_nanos(received.saturating_add(self.least_skew_ns));
         rank.effective_ns.max(rank.received_ns) > behind.saturating_add(far).nanos()
     }
@@ -160,7 +163,10 @@ impl Oracle {
         key: usize,
         rank: Rank,
         replica: &Replica,
+        now_ns: u64,
     ) -> Result<(), String> {
+        let now_ns = START_NS + now_ns.cast_signed();
+        self.accepted_ns.entry((key, rank)).or_insert(now_ns);
         if self.accepted.len() <= key {
             self.accepted.resize_with(key + 1, Vec::new);
         }
@@ -242,7 +248,7 @@ impl Oracle {
             if let Some(before) = before.filter(|before| *before > rank) {
                 let is_lawful = is_void(replica, key, &before, now)
                     || is_set_aside(replica, key, &before)
-                    || self.may_be_given_up(&before, now);
+                    || self.may_be_given_up(key, &before);
                 if !is_lawful {
                     return Err(format!("went back on key {key}: from {before:?} to {rank:?}"));
                 }

@@ -184,7 +184,7 @@ impl World {
         let position = replica.position();
         if self.absence(server) != Some(crate::plan::Absence::Lying) {
             let Some(replica) = &self.servers[server].replica else { return Ok(()) };
-            self.oracle.accept(key, rank, replica)?;
+            self.oracle.accept(key, rank, replica, self.now_ns)?;
         }
         if let Some(writer) = &mut self.servers[server].writer {
             writer.wait(position, key, rank);
