@@ -100,6 +100,11 @@ impl Replica {
         })
     }
 
+    /// Whether it is comparing buckets with a peer, on the asking side.
+    pub fn is_comparing(&self) -> bool {
+        self.links.open.values().any(|link| !link.receiver.is_idle())
+    }
+
     /// Whether the streams have brought what a peer held when it had greeted.
     pub(crate) fn has_reached(&self, link: &Link) -> bool {
         let holds = |(origin, &goal): (_, &u64)| {
