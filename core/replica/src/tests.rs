@@ -569,6 +569,47 @@ fn no_one_else_moves_the_numbers_of_this_server() {
     assert!(room.events.contains(&(0, Event::OwnStreamAhead)), "{:?}", room.events);
 }
 
+#[test]
+fn a_comparison_between_an_entry_and_its_commit_opens_no_gap() {
+    for is_committed in [true, false] {
+        let mut room = line();
+        let (ns, later) = (room.now(1).unix.nanos(), at(room.ms + 1_000));
+        let entry = Message::Entry {
+            origin: 0,
+            sequence: 1,
+            key: b"k",
+            effective_ns: ns,
+            received_ns: ns,
+            tombstone: false,
+            value: b"x",
+        };
+        let (now, between) = (room.now(1), &mut room.replicas[1]);
+        between.handle(LinkId(1), &entry, now);
+        find_same(between, now);
+        let at = between.streams.find("a", 1).unwrap();
+        assert_eq!(between.streams.version(at), 0);
+        if is_committed {
+            between.handle(LinkId(1), &Message::Commit { origin: 0, from: 0, to: 1 }, now);
+        } else {
+            // Its server may be dead: what was compared counts.
+            find_same(between, later);
+        }
+        assert_eq!(between.streams.version(at), 1);
+        let subscription = between.links.open[&LinkId(2)].subscriptions.get(at).unwrap();
+        assert_eq!(subscription.gap.is_none(), is_committed);
+    }
+}
+
+/// Compares on link 1, whose other side has written once and stores the same.
+fn find_same(replica: &mut Replica, now: Now) {
+    replica.compare_now(now);
+    replica.handle_timeout(now);
+    let mut asked = Asked(None);
+    replica.poll_transmit(LinkId(1), &mut asked, now);
+    let token = asked.0.expect("the root is asked for");
+    replica.handle(LinkId(1), &Message::Same { token, versions: vec![(0, 1)] }, now);
+}
+
 /// The token of a question for the root.
 struct Asked(Option<u64>);
 

@@ -283,7 +283,7 @@ impl Replica {
             progressed: now.instant,
         }));
         if early {
-            self.raise(&versions);
+            self.raise(&versions, now);
         }
         self.busy = true;
         self.wake(id);
@@ -405,7 +405,7 @@ impl Replica {
         self.stats.comparisons += 1;
         self.links.taken.release_all(id);
         if raises {
-            self.raise(versions);
+            self.raise(versions, now);
         }
         let streams = &self.streams;
         let Some(link) = self.links.open.get_mut(&id) else { return };
@@ -437,9 +437,9 @@ impl Replica {
     }
 
     /// What a donor held when its sums were taken is held here too (R3).
-    fn raise(&mut self, versions: &[(OriginIx, u64)]) {
+    fn raise(&mut self, versions: &[(OriginIx, u64)], now: Now) {
         for &(at, version) in versions {
-            if at == OriginIx::ME {
+            if at == OriginIx::ME || self.is_being_committed(at, now) {
                 continue;
             }
             let Some(stream) = self.streams.get_mut(at).filter(|s| s.version < version) else {
@@ -459,5 +459,14 @@ impl Replica {
             self.stir(at);
             self.wake_all();
         }
+    }
+
+    /// Whether a COMMIT follows what just arrived of a stream. To raise its version first would open a gap for each peer
+    /// that it is passed on to, which then asks for it elsewhere and gets it twice.
+    fn is_being_committed(&self, at: OriginIx, now: Now) -> bool {
+        let Some(stream) = self.streams.get(at) else { return false };
+        let is_moving = now.instant.since(stream.moved) < self.settings.tuning.silent_after;
+        let has_gap = || self.links.open.values().any(|link| link.gaps.contains(at));
+        is_moving && stream.seen > stream.version && !stream.upstreams.is_empty() && !has_gap()
     }
 }
