@@ -137,6 +137,22 @@ impl Oracle {
         greater.any(may_be_gone) || is_set_aside(replica, key, rank)
     }
 
+    /// Whether a greater record than this one was accepted, which its holders put in its place, and has expired: no one
+    /// need have either of them any more.
+    pub(crate) fn has_lost_to_expired(
+        &self,
+        replica: &Replica,
+        key: usize,
+        rank: &Rank,
+        now: Now,
+    ) -> bool {
+        let accepted = self.accepted.get(key).map(Vec::as_slice).unwrap_or_default();
+        let start = accepted.partition_point(|other| other <= rank);
+        let bytes = key_bytes(key);
+        let mut greater = accepted.get(start..).unwrap_or_default().iter();
+        greater.any(|other| replica.has_expired(&other.record(&bytes), now.unix))
+    }
+
     /// Whether a server with a shorter lifetime than others may have erased a record.
     fn may_have_expired(&self, rank: &Rank, now: Now) -> bool {
         let shortest = self.shortest.map_or(i64::MAX, |d| nanos(d).cast_signed());

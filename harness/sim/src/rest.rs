@@ -134,7 +134,9 @@ impl World {
                 let Some(floor) = floor else { continue };
                 let stored = stored(replica, key);
                 if stored < Some(*floor) {
-                    if !is_void(replica, key, floor, now) {
+                    let is_gone = is_void(replica, key, floor, now)
+                        || self.oracle.has_lost_to_expired(replica, key, floor, now);
+                    if !is_gone {
                         return Err(format!(
                             "server {server} at rest lacks {floor:?} of key {key}: {stored:?}"
                         ));
