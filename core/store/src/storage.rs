@@ -25,6 +25,10 @@ use std::time::Duration;
 /// clock. Peers have the same limit.
 const INCARNATION_AHEAD_MAX_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
 
+/// A start whose clock is behind the last incarnation adds a random number below 2^24 ns, 17 ms: less than the time
+/// between two starts, so that incarnations do not run away from the clock.
+const APART_SHIFT: u32 = 40;
+
 /// A directory that one process uses.
 #[derive(Debug)]
 pub struct Storage<D> {
@@ -32,6 +36,8 @@ pub struct Storage<D> {
     copies: Copies,
     /// What `identity` says by now.
     current: Option<Identity>,
+    /// A random number, another one at each start.
+    seed: u64,
     /// Seeds the checksums of the generations that are begun.
     key: u64,
     /// The one appended to; none before the first is complete, or if the last is damaged.
@@ -127,6 +133,7 @@ impl<D: Disk> Storage<D> {
             disk,
             current: copies.identity(),
             copies,
+            seed,
             key,
             live: None,
             next: None,
@@ -165,7 +172,11 @@ impl<D: Disk> Storage<D> {
         if is_wrong || self.is(Mutant::IncarnationFromClock) {
             return clock;
         }
-        clock.max(last.saturating_add(1))
+        if clock > last {
+            return clock;
+        }
+        // Not the very next number: another start from a copy of this directory would take it too.
+        last.saturating_add(1 + (self.seed >> APART_SHIFT))
     }
 
     /// Reads everything and hands over each intact record, in any order, some more than once; the greatest of

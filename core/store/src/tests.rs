@@ -275,6 +275,15 @@ fn each_start_takes_a_greater_incarnation_even_if_the_clock_was_set_back() {
     assert_eq!(storage(disk).next_incarnation(3), 8);
 }
 
+/// A backup is restored twice, or copied, and the clock is behind it each time.
+#[test]
+fn starts_from_one_copy_take_different_incarnations() {
+    let start = |seed| Storage::open(directory(1), seed).unwrap().next_incarnation(3);
+    let (one, other) = (start(0x9e37_79b9_7f4a_7c15), start(0xbf58_476d_1ce4_e5b9));
+    assert_ne!(one, other);
+    assert!(one.min(other) > 7 && one.max(other) < 1 << 25);
+}
+
 #[test]
 fn nothing_is_written_before_an_incarnation_is_started() {
     let mut storage = Storage::open(MemoryDisk::default(), 1).unwrap();
