@@ -147,7 +147,8 @@ impl World {
                 });
                 is_honest && stores
             };
-            let others = (0..self.plan.servers).filter(|&other| other != server);
+            // A second process of another's name may be the one.
+            let others = (0..self.servers.len()).filter(|&other| other != server);
             if !others.into_iter().any(holds)
                 && !self.died_unnoticed_with(server, key, rank)
                 && !crate::oracle::is_void(replica, key, &rank, now)
