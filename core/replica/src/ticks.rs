@@ -115,13 +115,11 @@ impl Replica {
     fn tick_silence(&mut self, at: OriginIx, now: Now) {
         let silent_after = self.settings.tuning.silent_after;
         let Some(stream) = self.streams.get_mut(at) else { return };
-        if stream.seen <= stream.version || stream.silence_compared {
+        if !stream.has_uncommitted() || stream.silence_compared {
             return;
         }
         self.busy = true;
-        if now.instant.since(stream.moved) < silent_after
-            || self.faults.make(Mutant::SilenceIgnored)
-        {
+        if stream.is_moving(now.instant, silent_after) || self.faults.make(Mutant::SilenceIgnored) {
             return;
         }
         stream.silence_compared = true;

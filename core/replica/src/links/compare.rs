@@ -465,8 +465,10 @@ impl Replica {
     /// that it is passed on to, which then asks for it elsewhere and gets it twice.
     fn is_being_committed(&self, at: OriginIx, now: Now) -> bool {
         let Some(stream) = self.streams.get(at) else { return false };
-        let is_moving = now.instant.since(stream.moved) < self.settings.tuning.silent_after;
         let has_gap = || self.links.open.values().any(|link| link.gaps.contains(at));
-        is_moving && stream.seen > stream.version && !stream.upstreams.is_empty() && !has_gap()
+        stream.has_uncommitted()
+            && stream.is_moving(now.instant, self.settings.tuning.silent_after)
+            && !stream.upstreams.is_empty()
+            && !has_gap()
     }
 }

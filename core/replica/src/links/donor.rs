@@ -180,10 +180,9 @@ impl<S: Sink> Out<'_, S> {
             return Promise::Held;
         }
         let silent_after = self.settings.tuning.silent_after;
-        // What is sent again is no movement: a comparison that waited for it would be the last one.
-        let resent = self.faults.make(Mutant::ResentMoves);
-        let moved = if resent { stream.progressed } else { stream.moved };
-        let is_moving = self.now.instant.since(moved) < silent_after;
+        let resent_moves = self.faults.make(Mutant::ResentMoves)
+            && self.now.instant.since(stream.progressed) < silent_after;
+        let is_moving = resent_moves || stream.is_moving(self.now.instant, silent_after);
         // One that the other side takes for ended it does not ask for, here or elsewhere.
         let is_asked_for = self.link.subscriptions.contains(label.origin);
         if is_asked_for && label.sequence <= stream.version || is_moving {

@@ -15,6 +15,7 @@ use crate::ids::{Arrival, KeyIx, Label, LinkId, Origin, OriginIx};
 use crate::table::Table;
 use crate::tuning::Tuning;
 use herd_proto::Instant;
+use std::time::Duration;
 
 /// What is known here of one origin's stream.
 #[derive(Debug)]
@@ -40,6 +41,18 @@ pub(crate) struct Stream {
     /// Buckets were compared because it fell silent before all that arrived was committed.
     pub(crate) silence_compared: bool,
     pub(crate) lag: Lag,
+}
+
+impl Stream {
+    /// Whether something new of it arrived so lately that more may be on its way. What is sent again is no movement.
+    pub(crate) fn is_moving(&self, now: Instant, silent_after: Duration) -> bool {
+        now.since(self.moved) < silent_after
+    }
+
+    /// Whether more of it arrived than was committed.
+    pub(crate) fn has_uncommitted(&self) -> bool {
+        self.seen > self.version
+    }
 }
 
 #[derive(Debug)]
