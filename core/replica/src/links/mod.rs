@@ -55,10 +55,11 @@ impl Links {
         let is_linked = self.open.values().any(|other| other.peer == link.peer);
         if link.greeted && !is_linked {
             let versions = std::mem::take(&mut link.peer_versions);
-            let longest = self.recent.iter().min_by_key(|(_, recent)| recent.lost);
-            let longest = longest.map(|(peer, _)| peer.clone());
-            if let Some(longest) = longest.filter(|_| self.recent.len() >= self.recent_max) {
-                self.recent.remove(&longest);
+            if self.recent.len() >= self.recent_max {
+                let longest = self.recent.iter().min_by_key(|(_, recent)| recent.lost);
+                if let Some(peer) = longest.map(|(peer, _)| peer.clone()) {
+                    self.recent.remove(&peer);
+                }
             }
             self.recent.insert(link.peer.clone(), Recent { versions, lost: now });
         }
