@@ -96,7 +96,9 @@ impl Replica {
         let is_even = self.clock.even_for(now.instant) >= self.settings.tuning.erase_after
             || self.faults.make(Mutant::EraseAtOnce);
         let erases = is_even && reports > self.walk.cutoff_ns();
-        if erases || std::mem::take(&mut self.walk.is_wanted) {
+        // A walk that erases does what any other does.
+        let is_wanted = std::mem::take(&mut self.walk.is_wanted);
+        if erases || is_wanted {
             let erase = erases.then_some((reports, tombstones));
             self.walk.pass = Some(Pass { next: 0, erase });
         }
