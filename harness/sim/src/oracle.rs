@@ -126,15 +126,19 @@ impl Oracle {
 
     /// Whether a replica need not store a record, or has had a greater one in its place that is void by now.
     pub(crate) fn is_excused(&self, replica: &Replica, key: usize, rank: &Rank, now: Now) -> bool {
-        let accepted = self.accepted.get(key).map(Vec::as_slice).unwrap_or_default();
-        let start = accepted.partition_point(|other| other < rank);
-        let mut greater = accepted.get(start..).unwrap_or_default().iter();
         let may_be_gone = |other: &Rank| {
             is_void(replica, key, other, now)
                 || self.may_be_given_up(key, other)
                 || self.may_have_expired(other, now)
         };
-        greater.any(may_be_gone) || is_set_aside(replica, key, rank)
+        self.accepted_from(key, rank).iter().any(may_be_gone) || is_set_aside(replica, key, rank)
+    }
+
+    /// What was accepted of a key and is at least as great as this.
+    fn accepted_from(&self, key: usize, rank: &Rank) -> &[Rank] {
+        let accepted = self.accepted.get(key).map(Vec::as_slice).unwrap_or_default();
+        let start = accepted.partition_point(|other| other < rank);
+        accepted.get(start..).unwrap_or_default()
     }
 
     /// Whether a greater record than this one was accepted, which its holders put in its place, and has expired: no one
@@ -146,10 +150,8 @@ impl Oracle {
         rank: &Rank,
         now: Now,
     ) -> bool {
-        let accepted = self.accepted.get(key).map(Vec::as_slice).unwrap_or_default();
-        let start = accepted.partition_point(|other| other <= rank);
         let bytes = key_bytes(key);
-        let mut greater = accepted.get(start..).unwrap_or_default().iter();
+        let mut greater = self.accepted_from(key, rank).iter().filter(|&other| other > rank);
         greater.any(|other| replica.has_expired(&other.record(&bytes), now.unix))
     }
 
