@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 /// A part of the earth's surface, its edge included.
 #[derive(Clone, Debug)]
 pub enum Area {
-    /// All within some metres of a point.
+    /// All within some meters of a point.
     Circle(Circle),
     /// All between two latitudes and two longitudes.
     Rect(Rect),

@@ -1,15 +1,15 @@
 //! A circle on the globe, up to all of it.
 
 use crate::area::{Shape, Side};
-use crate::cube::{Cell, Centre, MARGIN, Spot, chord};
+use crate::cube::{Cell, Center, MARGIN, Spot, chord};
 use herd_geo::{Point, distance_m};
 
-/// All within some metres of a point, along the earth's surface.
+/// All within some meters of a point, along the earth's surface.
 #[derive(Clone, Copy, Debug)]
 pub struct Circle {
     point: Point,
     radius_m: f64,
-    centre: Centre,
+    center: Center,
     /// Squared distances: a spot no farther than the first is surely inside, one farther than the
     /// second is surely not. The first is negative where nothing is sure.
     surely: f64,
@@ -17,9 +17,9 @@ pub struct Circle {
 }
 
 impl Circle {
-    /// All whose [`distance_m`] to `centre` is at most `radius_m`: nobody if that is negative or not
+    /// All whose [`distance_m`] to `center` is at most `radius_m`: nobody if that is negative or not
     /// a number, everybody if it is half the circumference.
-    pub fn new(centre: Point, radius_m: f64) -> Self {
+    pub fn new(center: Point, radius_m: f64) -> Self {
         let (surely, perhaps) = if radius_m >= 0.0 {
             let chord = chord(radius_m);
             let inner = chord - MARGIN;
@@ -27,7 +27,7 @@ impl Circle {
         } else {
             (-1.0, -1.0)
         };
-        Self { point: centre, radius_m, centre: centre.into(), surely, perhaps }
+        Self { point: center, radius_m, center: center.into(), surely, perhaps }
     }
 
     /// Whether a point lies in it.
@@ -39,9 +39,9 @@ impl Circle {
 impl Shape for Circle {
     #[inline]
     fn side(&self, cell: &Cell) -> Side {
-        if cell.nearest_squared(self.centre) > self.perhaps {
+        if cell.nearest_squared(self.center) > self.perhaps {
             Side::Outside
-        } else if cell.farthest_squared(self.centre) <= self.surely {
+        } else if cell.farthest_squared(self.center) <= self.surely {
             Side::Inside
         } else {
             Side::Either
@@ -50,12 +50,12 @@ impl Shape for Circle {
 
     #[inline]
     fn may_hold(&self, spot: Spot) -> bool {
-        self.centre.squared(spot) <= self.perhaps
+        self.center.squared(spot) <= self.perhaps
     }
 
     #[inline]
     fn holds(&self, spot: Spot, point: Point) -> bool {
-        let squared = self.centre.squared(spot);
+        let squared = self.center.squared(spot);
         squared <= self.surely || squared <= self.perhaps && self.contains(point)
     }
 }

@@ -39,9 +39,9 @@ fn quanta(component: f64) -> u32 {
 
 /// Where a search starts from: a place in quanta, not rounded.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Centre([f64; 3]);
+pub(crate) struct Center([f64; 3]);
 
-impl From<Point> for Centre {
+impl From<Point> for Center {
     #[inline]
     fn from(point: Point) -> Self {
         let UnitVector(vector) = point.into();
@@ -49,7 +49,7 @@ impl From<Point> for Centre {
     }
 }
 
-impl Centre {
+impl Center {
     /// The squared distance to a spot.
     #[inline]
     pub(crate) fn squared(self, spot: Spot) -> f64 {
@@ -146,28 +146,28 @@ impl Cell {
         })
     }
 
-    /// The squared distance to its nearest spot, and a bit less where the centre lies between spots.
+    /// The squared distance to its nearest spot, and a bit less where the center lies between spots.
     #[inline]
-    pub(crate) fn nearest_squared(&self, centre: Centre) -> f64 {
+    pub(crate) fn nearest_squared(&self, center: Center) -> f64 {
         let [x, y, z] = AXES.map(|axis| {
             let (low, high) = self.bounds(axis);
-            (low - centre.0[axis]).max(centre.0[axis] - high).max(0.0)
+            (low - center.0[axis]).max(center.0[axis] - high).max(0.0)
         });
         x * x + y * y + z * z
     }
 
     /// The squared distance to its farthest spot.
     #[inline]
-    pub(crate) fn farthest_squared(&self, centre: Centre) -> f64 {
+    pub(crate) fn farthest_squared(&self, center: Center) -> f64 {
         let [x, y, z] = AXES.map(|axis| {
             let (low, high) = self.bounds(axis);
-            (centre.0[axis] - low).max(high - centre.0[axis])
+            (center.0[axis] - low).max(high - center.0[axis])
         });
         x * x + y * y + z * z
     }
 
     /// The least and the greatest product of a vector with any of its spots, seen from the earth's
-    /// centre, in quanta.
+    /// center, in quanta.
     #[inline]
     pub(crate) fn products(&self, vector: [f64; 3]) -> (f64, f64) {
         let (mut least, mut greatest) = (0.0, 0.0);
@@ -180,7 +180,7 @@ impl Cell {
         (least, greatest)
     }
 
-    /// Its middle, seen from the earth's centre, in quanta.
+    /// Its middle, seen from the earth's center, in quanta.
     pub(crate) fn middle(&self) -> [f64; 3] {
         AXES.map(|axis| {
             let (low, high) = self.bounds(axis);
@@ -245,20 +245,20 @@ mod tests {
             let from = Point::new(a.0, a.1).unwrap();
             let to = if near { (a.0 + b.0 * 1e-7, a.1 + b.1 * 1e-7) } else { b };
             let to = Point::new(to.0.clamp(-90.0, 90.0), to.1.clamp(-180.0, 180.0)).unwrap();
-            let seen = Centre::from(from).squared(to.into()).sqrt();
+            let seen = Center::from(from).squared(to.into()).sqrt();
             let exact = chord(distance_m(from, to));
             prop_assert!((seen - exact).abs() < 0.88, "{} against {}", seen, exact);
         }
 
         #[test]
         fn a_cell_lies_between_its_nearest_and_farthest(
-            centre in (-90.0..=90.0, -180.0..=180.0), spot: [u32; 3], corner: [u32; 3],
+            center in (-90.0..=90.0, -180.0..=180.0), spot: [u32; 3], corner: [u32; 3],
         ) {
-            let centre = Centre::from(Point::new(centre.0, centre.1).unwrap());
+            let center = Center::from(Point::new(center.0, center.1).unwrap());
             let cell = Cell::from(Spot(corner)).around(Spot(spot));
-            let squared = centre.squared(Spot(spot));
-            prop_assert!(cell.nearest_squared(centre) <= squared);
-            prop_assert!(squared <= cell.farthest_squared(centre));
+            let squared = center.squared(Spot(spot));
+            prop_assert!(cell.nearest_squared(center) <= squared);
+            prop_assert!(squared <= cell.farthest_squared(center));
             let vector = [0.6, -0.48, 0.64];
             let (least, greatest) = cell.products(vector);
             let product: f64 = AXES.iter()

@@ -76,7 +76,7 @@ impl<K: Key> Index<K> {
 
     /// Puts a key at a point, wherever it was; returns where that was.
     ///
-    /// A move of some metres overwrites what was there. Any other walks up as far as it must and down
+    /// A move of some meters overwrites what was there. Any other walks up as far as it must and down
     /// again, which depends on how many there are as their logarithm does.
     pub fn put(&mut self, key: K, point: Point) -> Option<Point> {
         let tree = &mut self.tree;
@@ -158,10 +158,10 @@ impl<K: Key> Index<K> {
         }
     }
 
-    /// The `count` nearest within `radius_m` metres along the earth's surface, by distance and then
+    /// The `count` nearest within `radius_m` meters along the earth's surface, by distance and then
     /// by key. None if the radius is negative or not a number; any size of radius costs the same.
-    pub fn nearest(&self, centre: Point, radius_m: f64, count: usize) -> Vec<Near<K>> {
-        let mut search = Search::new(centre, radius_m, count);
+    pub fn nearest(&self, center: Point, radius_m: f64, count: usize) -> Vec<Near<K>> {
+        let mut search = Search::new(center, radius_m, count);
         self.advance(&mut search, &Everyone, usize::MAX);
         self.found(search).near
     }

@@ -7,7 +7,7 @@
 //! therefore kept as cells of space, which do not change, and never as numbers of nodes.
 
 use crate::crowd::{Crowd, Pile, bits};
-use crate::cube::{Cell, Centre, MARGIN, chord};
+use crate::cube::{Cell, Center, MARGIN, chord};
 use crate::index::Key;
 use crate::parts::{Below, CHUNK, Entry, Link};
 use crate::tree::Tree;
@@ -72,12 +72,12 @@ pub struct Found<K> {
 }
 
 impl<K: Key> Search<K> {
-    /// A search for the `count` nearest within `radius_m` metres, of which nothing is done yet. It finds nothing if
+    /// A search for the `count` nearest within `radius_m` meters, of which nothing is done yet. It finds nothing if
     /// the radius is negative or not a number.
     pub fn new(from: Point, radius_m: f64, count: usize) -> Self {
         let is_possible = count > 0 && radius_m >= 0.0;
         let best = Best {
-            centre: Centre::from(from),
+            center: Center::from(from),
             from,
             count,
             limit: if is_possible { (chord(radius_m) + MARGIN).powi(2) } else { -1.0 },
@@ -164,7 +164,7 @@ impl<K: Key> Candidate<K> {
 /// The best that were found so far.
 #[derive(Clone, Debug)]
 struct Best<K> {
-    centre: Centre,
+    center: Center,
     from: Point,
     count: usize,
     /// Farther spots, squared, are no candidates.
@@ -274,7 +274,7 @@ impl<K: Key> Tree<K> {
         let (later, keys) = (Vec::new(), Vec::new());
         let mut step = Step { best, filter, part: None, later, visits, keys };
         while let Some(part) = rest.pop() {
-            let nearest = part.cell.nearest_squared(step.best.centre);
+            let nearest = part.cell.nearest_squared(step.best.center);
             let Some(root) = self.root.filter(|_| nearest <= step.best.limit) else { continue };
             if step.visits == 0 {
                 rest.push(part);
@@ -312,7 +312,7 @@ impl<K: Key> Tree<K> {
                         {
                             return f64::INFINITY;
                         }
-                        half.nearest_squared(step.best.centre)
+                        half.nearest_squared(step.best.center)
                     });
                     let nearer = usize::from(high < low);
                     let (near, far) = if nearer == 0 { (low, high) } else { (high, low) };
@@ -332,7 +332,7 @@ impl<K: Key> Tree<K> {
                     for entries in self.entries(leaf) {
                         for entry in entries {
                             if part.is_none_or(|part| part.holds(entry)) {
-                                best.offer(best.centre.squared(entry.spot), entry.key, entry.point);
+                                best.offer(best.center.squared(entry.spot), entry.key, entry.point);
                             }
                         }
                     }
@@ -360,7 +360,7 @@ impl<K: Key> Tree<K> {
             return None;
         }
         let mut resumed = step.part.as_ref().and_then(|part| part.beyond.clone());
-        let squared = step.best.centre.squared(crowd.spot);
+        let squared = step.best.center.squared(crowd.spot);
         let first = resumed.as_ref().map_or(Bound::Unbounded, |at| Bound::Included(at.pile));
         for (&pile, &at) in crowd.piles.range((first, Bound::Unbounded)) {
             let fresh = CrowdPosition { pile, key: None, accepted: 0 };

@@ -2,9 +2,9 @@
 //!
 //! Great circles, not straight lines of latitude and longitude: the shortest way between two corners
 //! is the same wherever they are, also over a pole or the date line, and is what distances mean here.
-//! Between corners 10 km apart the two differ by a few metres in the middle latitudes.
+//! Between corners 10 km apart the two differ by a few meters in the middle latitudes.
 //!
-//! Seen from the earth's centre, great circles are straight on a plane that touches the globe amid
+//! Seen from the earth's center, great circles are straight on a plane that touches the globe amid
 //! the corners (the gnomonic projection), so what is inside is a question of plane geometry.
 
 use crate::area::{Shape, Side};
@@ -47,7 +47,7 @@ impl Polygon {
     const COS_REACH: f64 = 0.1;
 
     /// From its corners in order, either way around; the last is joined to the first. Equal
-    /// neighbours count once.
+    /// neighbors count once.
     ///
     /// # Errors
     ///
@@ -160,7 +160,7 @@ impl Edge {
         [from.min(to), from.max(to)]
     }
 
-    /// Whether the earth's centre and this edge span a sector that a cell, and all that its spots
+    /// Whether the earth's center and this edge span a sector that a cell, and all that its spots
     /// stand for, surely does not touch.
     fn misses(&self, cell: &Cell) -> bool {
         let (least, greatest) = cell.products(self.upright);
@@ -191,7 +191,7 @@ impl Shape for Polygon {
     }
 }
 
-/// Where a vector's line through the earth's centre meets the plane; nowhere on its far side.
+/// Where a vector's line through the earth's center meets the plane; nowhere on its far side.
 fn project([middle, right, up]: [[f64; 3]; 3], vector: [f64; 3]) -> Option<[f64; 2]> {
     let depth = dot(vector, middle);
     (depth > 0.0).then(|| [dot(vector, right) / depth, dot(vector, up) / depth])

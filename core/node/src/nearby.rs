@@ -26,7 +26,7 @@ pub struct Nearby<'a> {
     pub client: &'a str,
     /// Its newest report.
     pub report: Report<'a>,
-    /// How far away that is, metres.
+    /// How far away that is, meters.
     pub distance_m: f64,
 }
 
@@ -145,7 +145,7 @@ fn spare(count: usize) -> usize {
     16 + count / 8
 }
 
-/// A search for the `count` clients nearest to a point, at most `radius_m` metres away, whose state lies outside of the
+/// A search for the `count` clients nearest to a point, at most `radius_m` meters away, whose state lies outside of the
 /// node: [`Node::nearest`] continues it.
 ///
 /// Nearly all searches end with the first step, and their result is that of one moment. More steps follow where many

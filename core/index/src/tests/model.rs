@@ -53,15 +53,15 @@ impl Both {
     }
 
     #[track_caller]
-    pub(super) fn ask_nearest(&self, centre: Point, radius_m: f64, count: usize) {
-        let near = |(&key, &point)| Near { key, point, distance_m: distance_m(centre, point) };
+    pub(super) fn ask_nearest(&self, center: Point, radius_m: f64, count: usize) {
+        let near = |(&key, &point)| Near { key, point, distance_m: distance_m(center, point) };
         let mut expected: Vec<Near<u32>> = self.list.iter().map(near).collect();
         expected.retain(|near| near.distance_m <= radius_m);
         // The list is in the order of keys, and the sort is stable.
         expected.sort_by(|a, b| a.distance_m.total_cmp(&b.distance_m));
         expected.truncate(count);
-        let got = self.index.nearest(centre, radius_m, count);
-        assert_eq!(got, expected, "{count} nearest {centre:?} within {radius_m}");
+        let got = self.index.nearest(center, radius_m, count);
+        assert_eq!(got, expected, "{count} nearest {center:?} within {radius_m}");
     }
 
     #[track_caller]

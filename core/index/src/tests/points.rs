@@ -58,9 +58,9 @@ pub(super) fn radius() -> impl Strategy<Value = f64> {
     ]
 }
 
-/// A centre and the exact distance to another point, which is just within.
+/// A center and the exact distance to another point, which is just within.
 pub(super) fn exact_circle() -> impl Strategy<Value = (Point, f64)> {
-    (point(), point()).prop_map(|(centre, other)| (centre, distance_m(centre, other)))
+    (point(), point()).prop_map(|(center, other)| (center, distance_m(center, other)))
 }
 
 pub(super) fn area() -> impl Strategy<Value = Area> {

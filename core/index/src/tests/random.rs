@@ -101,11 +101,11 @@ proptest! {
         for step in &steps {
             both.step(step);
         }
-        for (centre, radius_m, count) in nearest {
-            both.ask_nearest(centre, radius_m, count);
+        for (center, radius_m, count) in nearest {
+            both.ask_nearest(center, radius_m, count);
         }
-        for ((centre, radius_m), count) in exact {
-            both.ask_nearest(centre, radius_m, count);
+        for ((center, radius_m), count) in exact {
+            both.ask_nearest(center, radius_m, count);
         }
         for area in &areas {
             both.ask_area(area);

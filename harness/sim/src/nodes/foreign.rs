@@ -164,7 +164,7 @@ impl World {
             && self.hosts.len() == self.plan.hosts()
     }
 
-    /// A foreign server tells all its neighbours but one.
+    /// A foreign server tells all its neighbors but one.
     pub(crate) fn foreign_spreads(&mut self, host: usize, but: Option<usize>, line: &str) {
         for conn in self.live.clone() {
             for side in 0..2 {

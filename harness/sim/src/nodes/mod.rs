@@ -6,7 +6,7 @@
 //! that know nothing but AT lines, and that all of it together still makes servers agree.
 //!
 //! Left out: tokio and sockets (`shell/server` has tests of its own), what clients' protocols look like
-//! beyond the lines that decide what a connection is, forgetting, and changes of who is a neighbour at run
+//! beyond the lines that decide what a connection is, forgetting, and changes of who is a neighbor at run
 //! time (`Node::set_neighbors`, `handle_leave`): the peers of a server stand in [`Plan`] and in `config.rs`,
 //! which is where such a step would change them.
 

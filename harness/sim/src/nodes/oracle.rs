@@ -39,7 +39,7 @@ struct Life {
     versions: BTreeMap<Origin, u64>,
     peers: Vec<Watch>,
     links_changed: bool,
-    /// A link to this neighbour gave way to another, which is still to come up.
+    /// A link to this neighbor gave way to another, which is still to come up.
     replaced: Option<String>,
     /// The latest incarnation with which each peer was linked.
     incarnations: BTreeMap<String, u64>,
@@ -49,7 +49,7 @@ struct Life {
     set_back: bool,
 }
 
-/// How a server dials one neighbour.
+/// How a server dials one neighbor.
 #[derive(Debug, Default)]
 struct Watch {
     links_up: u64,
@@ -60,7 +60,7 @@ struct Watch {
     redial_by: Option<u64>,
 }
 
-/// So many dials of one neighbour in a row...
+/// So many dials of one neighbor in a row...
 const DIALS: usize = 8;
 /// ...take at least so long, if waits double. A server whose clock was set dials once without a wait, and not again
 /// within this.
@@ -82,7 +82,7 @@ impl Oracle {
         Self { foreign, ..Self::default() }
     }
 
-    /// A server begins a life with so many neighbours.
+    /// A server begins a life with so many neighbors.
     pub(crate) fn begin(&mut self, host: usize, peers: usize) {
         let peers = (0..peers).map(|_| Watch::default()).collect();
         self.lives.insert(host, Life { peers, ..Life::default() });
@@ -127,7 +127,7 @@ impl Oracle {
         self.lives.get(&host).map(|life| &life.shown)
     }
 
-    /// A server dials a neighbour; its clock was last set at `clock_set_ns`.
+    /// A server dials a neighbor; its clock was last set at `clock_set_ns`.
     pub(crate) fn dials(
         &mut self,
         host: usize,
@@ -147,7 +147,7 @@ impl Oracle {
         let was_set = since(DIALS).is_some_and(|first| clock_set_ns >= first);
         let most = DIALS + usize::from(was_set);
         if since(most).is_some_and(|first| now_ns - first < DIALS_SPAN_NS) {
-            return Err(format!("server {host} dials a neighbour {most} times in a row"));
+            return Err(format!("server {host} dials a neighbor {most} times in a row"));
         }
         Ok(())
     }
@@ -300,7 +300,7 @@ impl Life {
             return Err(format!("has given up a link to {peer} for none"));
         }
         if self.peers.iter().any(late) {
-            return Err("does not dial at once a neighbour that was linked for long".into());
+            return Err("does not dial at once a neighbor that was linked for long".into());
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ pub struct Plan {
     pub servers: usize,
     /// The foreign ones; they are numbered after ours.
     pub foreign: Vec<ForeignPlan>,
-    /// Which are neighbours.
+    /// Which are neighbors.
     pub edges: Vec<(usize, usize)>,
     /// A byte takes at most so long one way.
     pub delay_ns: u64,
@@ -44,7 +44,7 @@ pub struct Plan {
 pub struct ForeignPlan {
     /// What it does with a line.
     pub habit: Habit,
-    /// Its neighbours of ours believe it to be one of us until it answers their hello.
+    /// Its neighbors of ours believe it to be one of us until it answers their hello.
     pub taken_for_ours: bool,
     /// It says what it has to say over connections that it opens itself.
     pub dials: bool,
@@ -53,7 +53,7 @@ pub struct ForeignPlan {
 /// What a foreign server does with an AT line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Habit {
-    /// Tells all neighbours but the sender, if it is newer than what it has.
+    /// Tells all neighbors but the sender, if it is newer than what it has.
     Flood,
     /// Tells everyone everything that one of ours says, the sender too.
     Echo,
@@ -123,7 +123,7 @@ pub enum Step {
     Stranger(usize, Talk),
     /// A second server of this one's name is started.
     Twin(usize),
-    /// A server that does not belong here becomes this one's neighbour: of another herd, or unknown.
+    /// A server that does not belong here becomes this one's neighbor: of another herd, or unknown.
     Intruder(usize, bool),
     /// All second servers and intruders end.
     Banish,
@@ -166,7 +166,7 @@ pub enum Talk {
     HalfHello,
     /// Bytes of all kinds.
     Garbage,
-    /// A hello with a neighbour's name, and silence.
+    /// A hello with a neighbor's name, and silence.
     Impostor,
     /// The same, and a frame of an impossible length.
     ImpostorLong,
@@ -219,7 +219,7 @@ impl Plan {
             rest_ns: if chance.per_mille(30) { 60 * SECOND } else { 4 * SECOND },
             steps: Vec::new(),
         };
-        // A slow connection must not take longer to drain than a neighbour's patience lasts, and one of
+        // A slow connection must not take longer to drain than a neighbor's patience lasts, and one of
         // little room must not be far away, or pings alone would fill it.
         if plan.byte_ns > 2_000 {
             plan.room = plan.room.min(20_000);
@@ -361,7 +361,7 @@ fn talk(chance: &mut Chance) -> Talk {
     chance.pick(&talks).unwrap_or(Talk::Silence)
 }
 
-/// A line, a star, a ring or a random tree of ours, with some links more; foreign servers are neighbours
+/// A line, a star, a ring or a random tree of ours, with some links more; foreign servers are neighbors
 /// of one or two of ours, and often of each other.
 fn edges(servers: usize, foreign: &[ForeignPlan], chance: &mut Chance) -> Vec<(usize, usize)> {
     let mut edges: Vec<_> = match chance.below(4) {

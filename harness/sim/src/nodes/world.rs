@@ -67,7 +67,7 @@ pub(crate) enum Ev {
     Deliver { conn: usize, side: usize },
     /// A server's dial ends: at somebody, or with nothing.
     Dialed { host: usize, life: u64, peer: usize, to: Option<usize> },
-    /// A foreign server dials this neighbour unless it is connected.
+    /// A foreign server dials this neighbor unless it is connected.
     ForeignDial { host: usize, life: u64, neighbor: usize },
     /// A write has taken as long as it may.
     WriteEnds { conn: usize, side: usize, writes: u64 },
